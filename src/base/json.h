@@ -33,7 +33,8 @@ struct json {  // one value; borrowed from the text given to json_parse
     struct str text;  // its exact bytes, without surrounding white space
 };
 
-#define JSON_DEPTH_MAX 64  // default nesting limit
+#define JSON_DEPTH_MAX   64   // default nesting limit
+#define JSON_DEPTH_LIMIT 512  // what json_parse lowers a larger `depth` to
 
 // Checks text as one JSON document of at most `depth` nested containers (0: JSON_DEPTH_MAX).
 // ERR_BAD_INPUT says what was wrong at which line and column.
@@ -50,6 +51,10 @@ struct json_iter {
 struct json_iter json_each(struct json container);
 bool json_next(struct json_iter *it, struct str *raw_key, struct json *value);
 
+// Whether a raw key or other text between quotes is `text` once its escapes are resolved.
+bool json_key_is(struct str raw_key, const char *key);
+bool json_raw_eq(struct str raw, struct str text);
+
 bool json_get(struct json object, const char *key, struct json *out);  // absent: false
 bool json_path(struct json value, struct str dotted_path,
                struct json *out);  // "a.b.c"; no array steps
@@ -58,8 +63,9 @@ size_t json_count(struct json container);
 bool json_is(struct json value, enum json_type type);
 bool json_bool(struct json value, bool *out);      // only true and false
 bool json_int(struct json value, int64_t *out);    // integral and within int64 (1e3 and 5.0 count)
-bool json_double(struct json value, double *out);  // any number
-struct str json_str(struct json value, struct arena *arena);    // unescaped; absent unless a string
+bool json_double(struct json value, double *out);  // any number within double (not 1e999)
+struct str json_str(struct json value,
+                    struct arena *arena);  // unescaped copy; absent unless a string
 struct str json_unescape(struct str raw, struct arena *arena);  // text between quotes
 const char *json_type_name(enum json_type type);  // "a string", "an object": for messages
 

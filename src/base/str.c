@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/str.h"
+
+int str_cmp(struct str a, struct str b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len ? memcmp(a.at, b.at, len) : 0;
+    if (order != 0)
+        return order;
+    return (a.len > b.len) - (a.len < b.len);
+}
+
+bool str_starts(struct str s, struct str prefix)
+{
+    return s.len >= prefix.len && str_eq((struct str){s.at, prefix.len}, prefix);
+}
+
+bool str_ends(struct str s, struct str suffix)
+{
+    return s.len >= suffix.len &&
+           (suffix.len == 0 || memcmp(s.at + s.len - suffix.len, suffix.at, suffix.len) == 0);
+}
+
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c; }
+
+bool str_case_eq(struct str a, struct str b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++)
+        if (lower(a.at[i]) != lower(b.at[i]))
+            return false;
+    return true;
+}
+
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+struct str str_trim(struct str s)
+{
+    while (s.len > 0 && is_space(s.at[s.len - 1]))
+        s.len--;
+    while (s.len > 0 && is_space(s.at[0])) {
+        s.at++;
+        s.len--;
+    }
+    return s;
+}
+
+struct str str_cut(struct str *rest, char separator)
+{
+    const char *end = rest->len ? memchr(rest->at, separator, rest->len) : NULL;
+    struct str head = *rest;
+    if (!end) {
+        *rest = STR_NONE;
+        return head;
+    }
+    head.len = (size_t)(end - rest->at);
+    rest->at = end + 1;
+    rest->len -= head.len + 1;
+    return head;
+}
+
+bool str_find(struct str s, struct str needle, size_t *at)
+{
+    size_t found = 0;
+    if (needle.len > 0) {
+        const char *hit = s.len ? memmem(s.at, s.len, needle.at, needle.len) : NULL;
+        if (!hit)
+            return false;
+        found = (size_t)(hit - s.at);
+    }
+    if (at)
+        *at = found;
+    return true;
+}
+
+bool str_int(struct str s, int64_t *out)
+{
+    size_t i = 0;
+    bool negative = s.len > 0 && s.at[0] == '-';
+    if (s.len > 0 && (s.at[0] == '-' || s.at[0] == '+'))
+        i++;
+    if (i == s.len)
+        return false;
+    int64_t value = 0;  // built downwards, since INT64_MIN has no positive twin
+    for (; i < s.len; i++) {
+        unsigned digit = (unsigned char)s.at[i] - (unsigned)'0';
+        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_sub_overflow(value, (int64_t)digit, &value))
+            return false;
+    }
+    if (!negative && __builtin_sub_overflow((int64_t)0, value, &value))
+        return false;
+    *out = value;
+    return true;
+}
+
+// A star to return to: the pattern after it, and the text it has not eaten yet.
+struct star {
+    bool set;
+    size_t pattern, text;
+};
+
+// Going back to the latest star of each kind is enough: a '*' cannot leave its segment, so an
+// earlier one can only shift what the latest one shifts too.
+bool str_glob(struct str pattern, struct str text)
+{
+    struct star one = {0}, many = {0};
+    size_t p = 0, t = 0;
+    for (;;) {
+        if (p < pattern.len && pattern.at[p] == '*') {
+            bool across = p + 1 < pattern.len && pattern.at[p + 1] == '*';
+            while (across && p < pattern.len && pattern.at[p] == '*')
+                p++;
+            if (across) {
+                many = (struct star){true, p, t};
+                one.set = false;
+            } else {
+                one = (struct star){true, ++p, t};
+            }
+        } else if (p < pattern.len && t < text.len && pattern.at[p] == text.at[t]) {
+            p++;
+            t++;
+        } else if (p == pattern.len && t == text.len) {
+            return true;
+        } else if (one.set && one.text < text.len && text.at[one.text] != '/') {
+            p = one.pattern;
+            t = ++one.text;
+        } else if (many.set && many.text < text.len) {
+            one.set = false;
+            p = many.pattern;
+            t = ++many.text;
+        } else {
+            return false;
+        }
+    }
+}
+
+static bool continues(const unsigned char *at, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if ((at[i] & 0xC0) != 0x80)
+            return false;
+    return true;
+}
+
+size_t str_utf8_step(const char *text, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    if (len == 0)
+        return 0;
+    unsigned lead = at[0];
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xC2 || lead > 0xF4)
+        return 0;  // a continuation, an overlong form, or past U+10FFFF
+    size_t need = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (len < need || !continues(at, 1, need))
+        return 0;
+    bool overlong = (lead == 0xE0 && at[1] < 0xA0) || (lead == 0xF0 && at[1] < 0x90);
+    bool surrogate = lead == 0xED && at[1] > 0x9F;
+    bool beyond = lead == 0xF4 && at[1] > 0x8F;
+    return overlong || surrogate || beyond ? 0 : need;
+}
+
+bool str_utf8_valid(struct str s)
+{
+    for (size_t i = 0; i < s.len;) {
+        size_t step = str_utf8_step(s.at + i, s.len - i);
+        if (step == 0)
+            return false;
+        i += step;
+    }
+    return true;
+}
+
+size_t str_utf8_clean(struct str s, char *out)
+{
+    size_t written = 0;
+    for (size_t i = 0; i < s.len;) {
+        size_t step = str_utf8_step(s.at + i, s.len - i);
+        const char *from = s.at + i;
+        size_t len = step;
+        if (step == 0) {
+            from = "\xEF\xBF\xBD";  // U+FFFD
+            len = 3;
+            step = 1;
+        } else if (*from == '\0') {
+            from = "\xE2\x90\x80";  // U+2400
+            len = 3;
+        }
+        memcpy(out + written, from, len);
+        written += len;
+        i += step;
+    }
+    return written;
+}
