@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// operation/event: what has happened, told to the parts of the server that live in memory
+// (dispatch, controllers, waiting calls, log followers). Loop thread only; subscribers run in order
+// of subscription, inside events_publish.
+#ifndef DROVER_OPERATION_EVENT_H
+#define DROVER_OPERATION_EVENT_H
+
+#include <stdbool.h>
+
+#include "base/str.h"
+
+enum event_kind {
+    EVENT_EXECUTION_READY,      // id, service_id, body (small input or absent): may be handed to an
+                                // agent
+    EVENT_EXECUTION_ENDED,      // id, service_id: has its final result
+    EVENT_EXECUTION_TERMINATE,  // id, service_id: to_terminate was set while it may be running
+    EVENT_SERVICE_CHANGED,      // service_id: created, updated, paused, resumed, restarted; force
+    EVENT_SERVICE_DELETED,      // service_id; force
+    EVENT_REPLICA_CHANGED,      // id (replica), service_id
+    EVENT_CODE_RELEASED,        // id (blob name): something stopped referring to a blob
+    EVENT_COMMAND_CREATED,      // id (command): work to be carried on by control/
+    EVENT_KINDS,
+};
+
+struct event {
+    enum event_kind kind;
+    struct str id, service_id, body;
+    bool force;
+    struct event *next;
+};
+
+struct events;
+struct events *events_new(void);
+void events_free(struct events *events);
+void events_subscribe(struct events *events, enum event_kind kind,
+                      void (*fn)(void *arg, const struct event *event), void *arg);
+void events_publish(struct events *events, const struct event *event);
+
+#endif
