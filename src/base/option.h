@@ -44,11 +44,21 @@ struct option_table {
 };
 
 // Fills `settings` from the four sources. `config_path` may be NULL. Positional arguments are left
-// in argv, *argc becomes their number plus one. ERR_BAD_INPUT names the option, its source, its
+// in argv, *argc becomes their number plus one; "--" ends the flags. An empty environment variable
+// counts as unset, and null in the file too. Texts are copied to the arena or are the table's own.
+// `--help` is the caller's to handle first. ERR_BAD_INPUT names the option, its source, its
 // limits, and a near name for an unknown one.
 MUST_CHECK int option_load(const struct option_table *table, int *argc, char **argv,
                            const char *config_path, void *settings, struct arena *arena,
                            struct err *err);
+
+// The text that `flag` has in argv, or else in the environment; NULL when in neither. For what is
+// needed before option_load, such as the path of the configuration file. Borrowed.
+const char *option_peek(const struct option_table *table, int argc, char **argv, const char *flag);
+
+// "1 to 64 slots", "text or json": what a value may be; nothing when anything goes.
+void option_limits(const struct option *option, struct buf *out);
+
 void option_help(const struct option_table *table, struct buf *out);  // for a terminal
 void option_markdown(const struct option_table *table,
                      struct buf *out);  // for docs/configuration.md
