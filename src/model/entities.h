@@ -20,6 +20,7 @@ struct user {
     struct str password_hash;  // Argon2id string; internal
     bool admin;                // may do everything
     int64_t token_epoch;       // internal; login tokens made for an older epoch are refused
+    struct str org_name;       // unstored
     int64_t created_at, updated_at;
 };
 
@@ -35,8 +36,9 @@ struct api_key {
 
 struct project {
     struct str id, name, org_id, creator;
-    struct str org_name;  // unstored
-    struct str role;      // unstored: the caller's
+    struct str org_name;      // unstored
+    struct str role;          // unstored: the caller's
+    struct str contributors;  // unstored: JSON array of the members' user ids
     int64_t created_at, updated_at;
 };
 

@@ -26,17 +26,18 @@ enum field_type {  // C type of the member        absent value
 #define INT_NONE INT64_MIN
 
 enum field_flags {
-    FIELD_REQUIRED = 1 << 0,  // must be in the body of a create, and not null
-    FIELD_READONLY = 1 << 1,  // ours: silently ignored in bodies (dtlpy sends whole objects back)
-    FIELD_FIXED = 1 << 2,     // given at creation, ignored afterwards
-    FIELD_INTERNAL = 1 << 3,  // stored, but never in an answer, a filter or a schema
-    FIELD_OMIT = 1 << 4,      // left out of answers when absent (others are written as null)
-    FIELD_OBJECT = 1 << 5,    // FIELD_JSON must be an object
-    FIELD_ARRAY = 1 << 6,     // FIELD_JSON must be an array
-    FIELD_UNSTORED = 1 << 7,  // in answers only; filled by the operation, no column
-    FIELD_VIRTUAL = 1 << 8,   // a filter path that is another name of a column; not in answers or
-                              // bodies ("latestStatus.status" for the column status)
-    FIELD_NONEMPTY = 1 << 9,  // FIELD_TEXT: "" is refused
+    FIELD_REQUIRED = 1 << 0,   // must be in the body of a create, and not null
+    FIELD_READONLY = 1 << 1,   // ours: silently ignored in bodies (dtlpy sends whole objects back)
+    FIELD_FIXED = 1 << 2,      // given at creation, ignored afterwards
+    FIELD_INTERNAL = 1 << 3,   // stored, but never in an answer, a filter or a schema
+    FIELD_OMIT = 1 << 4,       // left out of answers when absent (others are written as null)
+    FIELD_OBJECT = 1 << 5,     // FIELD_JSON must be an object
+    FIELD_ARRAY = 1 << 6,      // FIELD_JSON must be an array
+    FIELD_UNSTORED = 1 << 7,   // in answers only; filled by the operation, no column
+    FIELD_VIRTUAL = 1 << 8,    // a filter path that is another name of a column; not in answers or
+                               // bodies ("latestStatus.status" for the column status)
+    FIELD_NONEMPTY = 1 << 9,   // FIELD_TEXT: "" is refused
+    FIELD_COMPOSED = 1 << 10,  // not written as a key of its own: encode_more writes it its own way
 };
 
 struct field {
@@ -62,16 +63,20 @@ struct entity {
     void (*encode_more)(const void *row, struct json_writer *out);
     // Unique columns besides id, for ERR_CONFLICT messages: "project_id,name"; NULL: none
     const char *unique;
+    const char *schema_more;  // JSON object: schemas of the keys that encode_more writes, or NULL
 };
+
+#define ENTITY_FIELDS_MAX 64
 
 enum decode_mode { DECODE_CREATE, DECODE_PATCH };
 
 // Sets every field to its absent value.
 void entity_clear(const struct entity *entity, void *row);
 
-// Fills row from a JSON object. CREATE: absent fields get their fallback, missing required ones are
-// errors. PATCH: only the keys present change; an explicit null makes a field absent. Unknown keys
-// are ignored. Texts point into `body` or the arena. ERR_BAD_INPUT with the field's path.
+// Fills row from a JSON object. CREATE: the row is cleared first, absent (or null) fields get their
+// fallback, missing required ones are errors. PATCH: only the keys present change; an explicit null
+// makes a field absent, or its fallback when it has one. Unknown keys are ignored. Texts point into
+// `body` or the arena. ERR_BAD_INPUT with the field's path.
 MUST_CHECK int entity_decode(const struct entity *entity, struct json body, enum decode_mode mode,
                              void *row, struct arena *arena, struct err *err);
 
@@ -80,6 +85,9 @@ void entity_encode(const struct entity *entity, const void *row, struct json_wri
 
 // The members only, without the braces: for callers that add keys of their own.
 void entity_encode_fields(const struct entity *entity, const void *row, struct json_writer *out);
+
+// As entity_encode_fields without what encode_more adds.
+void entity_encode_columns(const struct entity *entity, const void *row, struct json_writer *out);
 
 // The whole stored row as JSON, internal fields too, and back: for revisions and the audit log.
 struct str entity_dump(const struct entity *entity, const void *row, struct arena *arena);
