@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/module.h"
+
+#include <stdio.h>
+
+#include "model/describe.h"
+
+#define MODULES_MAX     64
+#define FUNCTIONS_MAX   256
+#define PARAMETERS_MAX  128
+#define IDENTIFIER_MAX  256  // bytes of the name of a module, class, function or parameter
+#define ENTRY_POINT_MAX 1024
+#define DESCRIPTION_MAX (16 * 1024)
+#define PATH_SIZE       160
+
+bool parameter_type_known(struct str type)
+{
+    static const char *const types[] = {
+        "Dataset", "Item",    "Annotation", "Execution", "Task",  "Assignment",
+        "Service", "Package", "Project",    "Recipe",    "Json",  "String",
+        "Number",  "Integer", "Float",      "Boolean",   "Model",
+    };
+    if (str_ends(type, STR("[]")))
+        type.len -= 2;
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+        if (str_is(type, types[i]))
+            return true;
+    }
+    return false;
+}
+
+// ── reading with a path ──────────────────────────────────────────────────────────────────────
+
+struct reader {
+    struct arena *arena;
+    struct err *err;
+    const char *path;  // of the object being read, "modules[0]"
+};
+
+static int fail(const struct reader *r, const char *key, const char *rule, struct json value)
+{
+    char path[PATH_SIZE + 32], what[DESCRIBE_SIZE];
+    snprintf(path, sizeof(path), "%s.%s", r->path, key);
+    return err_field(r->err, path, "%s %s, not %s", path, rule, describe_value(value, what));
+}
+
+// A text of 1 to max bytes; `fallback` when absent or null, which NULL forbids.
+struct text_rule {
+    const char *key;
+    size_t max;
+    const char *fallback;
+};
+
+static int take_text(const struct reader *r, struct json object, struct text_rule rule,
+                     struct str *out)
+{
+    char wanted[64];
+    struct json value = {0};
+    json_get(object, rule.key, &value);
+    if (rule.fallback && (value.type == JSON_ABSENT || value.type == JSON_NULL)) {
+        *out = str_of(rule.fallback);
+        return 0;
+    }
+    struct str text = json_str(value, r->arena);
+    if (text.len == 0 || text.len > rule.max) {
+        snprintf(wanted, sizeof(wanted), "must be a string of 1 to %zu bytes", rule.max);
+        return fail(r, rule.key, wanted, value);
+    }
+    *out = text;
+    return 0;
+}
+
+// A name that ends up in messages, logs and lookups by name.
+static int take_name(const struct reader *r, struct json object, const char *key,
+                     const char *fallback, struct str *out)
+{
+    if (take_text(r, object, (struct text_rule){key, IDENTIFIER_MAX, fallback}, out) < 0)
+        return -1;
+    for (size_t i = 0; i < out->len; i++) {
+        unsigned char c = (unsigned char)out->at[i];
+        if (c < ' ' || c == 0x7F) {
+            struct json value = {0};
+            json_get(object, key, &value);
+            return fail(r, key, "must not hold control characters", value);
+        }
+    }
+    return 0;
+}
+
+// An array of objects, or nothing. Gives the count; the caller walks it.
+static int take_array(const struct reader *r, struct json object, const char *key, size_t max,
+                      struct json *out)
+{
+    char wanted[64];
+    *out = (struct json){0};
+    json_get(object, key, out);
+    if (out->type == JSON_ABSENT || out->type == JSON_NULL) {
+        out->type = JSON_ABSENT;
+        return 0;
+    }
+    if (out->type != JSON_ARRAY)
+        return fail(r, key, "must be an array", *out);
+    if (json_count(*out) > max) {
+        snprintf(wanted, sizeof(wanted), "may have at most %zu entries", max);
+        return fail(r, key, wanted, *out);
+    }
+    return 0;
+}
+
+static int need_object(const struct reader *r, struct json value)
+{
+    char what[DESCRIBE_SIZE];
+    if (value.type == JSON_OBJECT)
+        return 0;
+    return err_field(r->err, r->path, "%s must be an object, not %s", r->path,
+                     describe_value(value, what));
+}
+
+static int duplicate(const struct reader *r, const char *kind, struct str name)
+{
+    char path[PATH_SIZE + 8];
+    struct str shown = describe_clip(name, 64);
+    snprintf(path, sizeof(path), "%s.name", r->path);
+    return err_field(r->err, path, "%s: there is another %s named \"" STR_FMT "\" before it", path,
+                     kind, STR_ARG(shown));
+}
+
+// ── parameters, functions, modules ───────────────────────────────────────────────────────────
+
+static int read_parameter(const struct reader *r, struct json json, struct parameter *out)
+{
+    struct json type = {0};
+    if (need_object(r, json) < 0 || take_name(r, json, "name", NULL, &out->name) < 0)
+        return -1;
+    json_get(json, "type", &type);
+    out->type = json_str(type, r->arena);
+    if (!parameter_type_known(out->type))
+        return fail(r, "type",
+                    "must be Dataset, Item, Annotation, Execution, Task, Assignment, Service, "
+                    "Package, Project, Recipe, Model, Json, String, Number, Integer, Float or "
+                    "Boolean, or one of them with [] behind it",
+                    type);
+    return 0;
+}
+
+struct parameters {
+    struct parameter *at;
+    size_t count;
+};
+
+static int read_parameters(const struct reader *r, struct json object, const char *key,
+                           struct parameters *out)
+{
+    char path[PATH_SIZE];
+    struct reader inner = {r->arena, r->err, path};
+    struct json array, value;
+    struct str unused;
+    if (take_array(r, object, key, PARAMETERS_MAX, &array) < 0)
+        return -1;
+    out->count = 0;
+    out->at = arena_array_of(r->arena, struct parameter, json_count(array) + 1);
+    struct json_iter it = json_each(array);
+    while (json_next(&it, &unused, &value)) {
+        struct parameter *parameter = &out->at[out->count];
+        snprintf(path, sizeof(path), "%s.%s[%zu]", r->path, key, out->count);
+        if (read_parameter(&inner, value, parameter) < 0)
+            return -1;
+        for (size_t i = 0; i < out->count; i++) {
+            if (str_eq(out->at[i].name, parameter->name))
+                return duplicate(&inner, "parameter", parameter->name);
+        }
+        out->count++;
+    }
+    return 0;
+}
+
+static int read_function(const struct reader *r, struct json json, struct function *out)
+{
+    struct parameters inputs, outputs;
+    struct json description = {0};
+    if (need_object(r, json) < 0 || take_name(r, json, "name", NULL, &out->name) < 0 ||
+        read_parameters(r, json, "input", &inputs) < 0 ||
+        read_parameters(r, json, "output", &outputs) < 0)
+        return -1;
+    json_get(json, "description", &description);
+    if (description.type != JSON_ABSENT && description.type != JSON_NULL) {
+        if (description.type != JSON_STRING || description.text.len > DESCRIPTION_MAX)
+            return fail(r, "description", "must be a string of at most 16384 bytes", description);
+        out->description = json_str(description, r->arena);
+    }
+    out->inputs = inputs.at;
+    out->input_count = inputs.count;
+    out->outputs = outputs.at;
+    out->output_count = outputs.count;
+    return 0;
+}
+
+static int read_functions(const struct reader *r, struct json object, struct module *out)
+{
+    char path[PATH_SIZE];
+    struct reader inner = {r->arena, r->err, path};
+    struct json array, value;
+    struct str unused;
+    if (take_array(r, object, "functions", FUNCTIONS_MAX, &array) < 0)
+        return -1;
+    out->functions = arena_array_of(r->arena, struct function, json_count(array) + 1);
+    struct json_iter it = json_each(array);
+    while (json_next(&it, &unused, &value)) {
+        struct function *function = &out->functions[out->function_count];
+        snprintf(path, sizeof(path), "%s.functions[%zu]", r->path, out->function_count);
+        if (read_function(&inner, value, function) < 0)
+            return -1;
+        if (function_find(out, function->name))
+            return duplicate(&inner, "function", function->name);
+        out->function_count++;
+    }
+    return 0;
+}
+
+// The entry point is opened inside the unpacked package: a relative path that stays there.
+static bool entry_point_valid(struct str path)
+{
+    struct str rest = path;
+    if (path.len == 0 || path.at[0] == '/')
+        return false;
+    for (size_t i = 0; i < path.len; i++) {
+        if ((unsigned char)path.at[i] < ' ' || path.at[i] == '\\')
+            return false;
+    }
+    while (rest.len) {
+        if (str_is(str_cut(&rest, '/'), ".."))
+            return false;
+    }
+    return path.at[path.len - 1] != '/';
+}
+
+static int read_module(const struct reader *r, struct json json, struct module *out)
+{
+    struct parameters init;
+    struct json value = {0};
+    if (need_object(r, json) < 0 || take_name(r, json, "name", "default_module", &out->name) < 0 ||
+        take_text(r, json, (struct text_rule){"entryPoint", ENTRY_POINT_MAX, "main.py"},
+                  &out->entry_point) < 0 ||
+        take_name(r, json, "className", "ServiceRunner", &out->class_name) < 0 ||
+        read_parameters(r, json, "initInputs", &init) < 0)
+        return -1;
+    json_get(json, "entryPoint", &value);
+    if (!entry_point_valid(out->entry_point))
+        return fail(r, "entryPoint", "must be the relative path of a file inside the package",
+                    value);
+    out->init_inputs = init.at;
+    out->init_input_count = init.count;
+    return read_functions(r, json, out);
+}
+
+int modules_parse(struct json json, struct arena *arena, struct module **out, size_t *count,
+                  struct err *err)
+{
+    char path[PATH_SIZE];
+    char what[DESCRIBE_SIZE];
+    struct reader inner = {arena, err, path};
+    struct str unused;
+    struct json value;
+    size_t given = json.type == JSON_ARRAY ? json_count(json) : 0;
+    if (given == 0 || given > MODULES_MAX)
+        return err_field(err, "modules", "modules must be an array of 1 to %d modules, not %s",
+                         MODULES_MAX,
+                         json.type == JSON_ARRAY ? (given ? "a longer one" : "an empty one")
+                                                 : describe_value(json, what));
+    struct module *modules = arena_array_of(arena, struct module, given);
+    struct json_iter it = json_each(json);
+    for (size_t n = 0; json_next(&it, &unused, &value); n++) {
+        snprintf(path, sizeof(path), "modules[%zu]", n);
+        if (read_module(&inner, value, &modules[n]) < 0)
+            return -1;
+        for (size_t i = 0; i < n; i++) {
+            if (str_eq(modules[i].name, modules[n].name))
+                return duplicate(&inner, "module", modules[n].name);
+        }
+    }
+    *out = modules;
+    *count = given;
+    return 0;
+}
+
+const struct module *module_find(const struct module *modules, size_t count, struct str name)
+{
+    if (!name.at)
+        return count ? &modules[0] : NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq(modules[i].name, name))
+            return &modules[i];
+    }
+    return NULL;
+}
+
+const struct function *function_find(const struct module *module, struct str name)
+{
+    for (size_t i = 0; i < module->function_count; i++) {
+        if (str_eq(module->functions[i].name, name))
+            return &module->functions[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Names, versions and codebases of packages.
+#include <stdio.h>
+
+#include "model/describe.h"
+#include "model/module.h"
+
+#define NAME_LEN_MAX 63
+#define URL_MAX      2048
+#define TAG_MAX      256
+
+static bool name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.' || c == ' ';
+}
+
+int name_check(struct str name, const char *field, struct err *err)
+{
+    if (name.len == 0)
+        return err_field(err, field, "%s must not be empty", field);
+    if (name.len > NAME_LEN_MAX)
+        return err_field(err, field, "%s has %zu bytes; at most %d are allowed", field, name.len,
+                         NAME_LEN_MAX);
+    for (size_t i = 0; i < name.len; i++) {
+        if (name_char(name.at[i]))
+            continue;
+        unsigned char c = (unsigned char)name.at[i];
+        char shown[16];
+        if (c > ' ' && c < 0x7F)
+            snprintf(shown, sizeof(shown), "'%c'", c);
+        else
+            snprintf(shown, sizeof(shown), "byte 0x%02X", c);
+        return err_field(err, field,
+                         "%s holds %s at position %zu; allowed are letters a-z and A-Z, digits, "
+                         "'_', '-', '.' and blanks",
+                         field, shown, i + 1);
+    }
+    if (name.at[0] == ' ' || name.at[name.len - 1] == ' ')
+        return err_field(err, field, "%s must not begin or end with a blank", field);
+    return 0;
+}
+
+// ── versions ─────────────────────────────────────────────────────────────────────────────────
+
+static bool part_number(struct str part, int64_t *out)
+{
+    return part.len && part.at[0] >= '0' && part.at[0] <= '9' && str_int(part, out);
+}
+
+int version_next(struct str version, struct arena *arena, struct str *out, struct err *err)
+{
+    struct str rest = version, shown = describe_clip(version, 64);
+    int64_t n[3];
+    size_t parts = 0;
+    bool ok = version.len > 0 && version.at[version.len - 1] != '.';
+    while (ok && rest.len) {
+        struct str part = str_cut(&rest, '.');
+        ok = parts < 3 && part_number(part, &n[parts]);
+        parts++;
+    }
+    if (!ok || parts != 3 || n[2] == INT64_MAX)
+        return err_field(err, "version",
+                         "version must be three numbers such as 1.0.0, not \"" STR_FMT "\"",
+                         STR_ARG(shown));
+    *out = arena_printf(arena, "%lld.%lld.%lld", (long long)n[0], (long long)n[1],
+                        (long long)n[2] + 1);
+    return 0;
+}
+
+int version_cmp(struct str a, struct str b)
+{
+    while (a.len || b.len) {
+        struct str part_a = str_cut(&a, '.'), part_b = str_cut(&b, '.');
+        int64_t n = 0, m = 0;
+        bool numbers = (part_a.len == 0 || part_number(part_a, &n)) &&
+                       (part_b.len == 0 || part_number(part_b, &m));
+        if (!numbers) {
+            int order = str_cmp(part_a, part_b);
+            if (order)
+                return order < 0 ? -1 : 1;
+        } else if (n != m) {
+            return n < m ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+// ── codebases ────────────────────────────────────────────────────────────────────────────────
+
+static int check_item(struct json json, struct err *err)
+{
+    char what[DESCRIBE_SIZE];
+    struct json id = {0};
+    json_get(json, "itemId", &id);
+    if (id.type == JSON_STRING && id.text.len > 2 && id.text.len <= 66)
+        return 0;
+    return err_field(err, "codebase.itemId",
+                     "codebase.itemId must be the id of an uploaded item, not %s",
+                     describe_value(id, what));
+}
+
+// What git gets as an argument: no blanks or control characters, and no option.
+static bool git_word(struct json value, size_t max)
+{
+    if (value.type != JSON_STRING || value.text.len <= 2 || value.text.len - 2 > max)
+        return false;
+    for (size_t i = 1; i + 1 < value.text.len; i++) {
+        unsigned char c = (unsigned char)value.text.at[i];
+        if (c <= ' ' || c >= 0x7F || c == '\\')
+            return false;
+    }
+    return value.text.at[1] != '-';
+}
+
+// Only transports that run no command of the caller's ("ext::sh -c …" would).
+static bool git_url(struct json value)
+{
+    static const char *const schemes[] = {"https://", "http://", "ssh://", "git://", "git@"};
+    if (!git_word(value, URL_MAX))
+        return false;
+    struct str url = {value.text.at + 1, value.text.len - 2};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
+        struct str scheme = str_of(schemes[i]);
+        if (str_starts(url, scheme) && url.len > scheme.len && url.at[scheme.len] != '-')
+            return true;
+    }
+    return false;
+}
+
+static int check_git(struct json json, struct err *err)
+{
+    char what[DESCRIBE_SIZE];
+    struct json value = {0};
+    json_get(json, "gitUrl", &value);
+    if (!git_url(value))
+        return err_field(err, "codebase.gitUrl",
+                         "codebase.gitUrl must be an https, http, ssh or git URL, not %s",
+                         describe_value(value, what));
+    if (json_get(json, "gitTag", &value) && value.type != JSON_NULL && !git_word(value, TAG_MAX))
+        return err_field(err, "codebase.gitTag",
+                         "codebase.gitTag must be the name of a tag, branch or commit, not %s",
+                         describe_value(value, what));
+    if (json_get(json, "credentials", &value) && value.type != JSON_NULL &&
+        value.type != JSON_OBJECT)
+        return err_field(err, "codebase.credentials",
+                         "codebase.credentials must be an object or null, not %s",
+                         describe_value(value, what));
+    return 0;
+}
+
+int codebase_check(struct json json, struct err *err)
+{
+    char what[DESCRIBE_SIZE];
+    struct json type = {0};
+    if (json.type != JSON_OBJECT)
+        return err_field(err, "codebase", "codebase must be an object, not %s",
+                         describe_value(json, what));
+    json_get(json, "type", &type);
+    if (json_is(type, JSON_STRING) && str_is(type.text, "\"item\""))
+        return check_item(json, err);
+    if (json_is(type, JSON_STRING) && str_is(type.text, "\"git\""))
+        return check_git(json, err);
+    return err_field(err, "codebase.type", "codebase.type must be item or git, not %s",
+                     describe_value(type, what));
+}
