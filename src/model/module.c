@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/module.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "model/describe.h"
@@ -11,7 +12,7 @@
 #define IDENTIFIER_MAX  256  // bytes of the name of a module, class, function or parameter
 #define ENTRY_POINT_MAX 1024
 #define DESCRIPTION_MAX (16 * 1024)
-#define PATH_SIZE       160
+#define PATH_SIZE       192
 
 bool parameter_type_known(struct str type)
 {
@@ -31,6 +32,16 @@ bool parameter_type_known(struct str type)
 
 // ── reading with a path ──────────────────────────────────────────────────────────────────────
 
+// A path that is too long is cut: paths end up in struct err, which has less room.
+static void put_path(char out[PATH_SIZE], const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void put_path(char out[PATH_SIZE], const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(out, PATH_SIZE, fmt, args);
+    va_end(args);
+}
+
 struct reader {
     struct arena *arena;
     struct err *err;
@@ -39,8 +50,8 @@ struct reader {
 
 static int fail(const struct reader *r, const char *key, const char *rule, struct json value)
 {
-    char path[PATH_SIZE + 32], what[DESCRIBE_SIZE];
-    snprintf(path, sizeof(path), "%s.%s", r->path, key);
+    char path[PATH_SIZE], what[DESCRIBE_SIZE];
+    put_path(path, "%s.%s", r->path, key);
     return err_field(r->err, path, "%s %s, not %s", path, rule, describe_value(value, what));
 }
 
@@ -118,9 +129,9 @@ static int need_object(const struct reader *r, struct json value)
 
 static int duplicate(const struct reader *r, const char *kind, struct str name)
 {
-    char path[PATH_SIZE + 8];
+    char path[PATH_SIZE];
     struct str shown = describe_clip(name, 64);
-    snprintf(path, sizeof(path), "%s.name", r->path);
+    put_path(path, "%s.name", r->path);
     return err_field(r->err, path, "%s: there is another %s named \"" STR_FMT "\" before it", path,
                      kind, STR_ARG(shown));
 }
@@ -162,7 +173,7 @@ static int read_parameters(const struct reader *r, struct json object, const cha
     struct json_iter it = json_each(array);
     while (json_next(&it, &unused, &value)) {
         struct parameter *parameter = &out->at[out->count];
-        snprintf(path, sizeof(path), "%s.%s[%zu]", r->path, key, out->count);
+        put_path(path, "%s.%s[%zu]", r->path, key, out->count);
         if (read_parameter(&inner, value, parameter) < 0)
             return -1;
         for (size_t i = 0; i < out->count; i++) {
@@ -207,7 +218,7 @@ static int read_functions(const struct reader *r, struct json object, struct mod
     struct json_iter it = json_each(array);
     while (json_next(&it, &unused, &value)) {
         struct function *function = &out->functions[out->function_count];
-        snprintf(path, sizeof(path), "%s.functions[%zu]", r->path, out->function_count);
+        put_path(path, "%s.functions[%zu]", r->path, out->function_count);
         if (read_function(&inner, value, function) < 0)
             return -1;
         if (function_find(out, function->name))
@@ -270,7 +281,7 @@ int modules_parse(struct json json, struct arena *arena, struct module **out, si
     struct module *modules = arena_array_of(arena, struct module, given);
     struct json_iter it = json_each(json);
     for (size_t n = 0; json_next(&it, &unused, &value); n++) {
-        snprintf(path, sizeof(path), "modules[%zu]", n);
+        put_path(path, "modules[%zu]", n);
         if (read_module(&inner, value, &modules[n]) < 0)
             return -1;
         for (size_t i = 0; i < n; i++) {
