@@ -2,6 +2,7 @@
 // The reader: one pass that checks everything, then walking that relies on it.
 #include "base/json.h"
 
+#include <endian.h>
 #include <stdio.h>
 
 // What a byte may be the start of. Bytes above 0x7F are UTF-8 and plain nowhere but in strings.
@@ -71,12 +72,13 @@ static inline void skip_space(struct reader *r)
 
 #define BYTES(c) (UINT64_C(0x0101010101010101) * (c))
 
-// Whether one of eight bytes is a control character, a quote, a backslash or not ASCII.
-static inline bool has_stop(uint64_t bytes)
+// Of eight bytes: the top bit of each control character, quote, backslash and non-ASCII byte. The
+// subtractions borrow only upwards from such a byte, so the lowest bit set is always right.
+static inline uint64_t stops_in(uint64_t bytes)
 {
     uint64_t quote = bytes ^ BYTES('"'), backslash = bytes ^ BYTES('\\');
     uint64_t low = (quote - BYTES(1)) | (backslash - BYTES(1)) | (bytes - BYTES(0x20)) | bytes;
-    return (low & BYTES(0x80)) != 0;
+    return low & BYTES(0x80);
 }
 
 static inline const char *skip_plain(const char *at, const char *end)
@@ -84,8 +86,9 @@ static inline const char *skip_plain(const char *at, const char *end)
     for (; end - at >= 8; at += 8) {
         uint64_t bytes;
         memcpy(&bytes, at, sizeof(bytes));
-        if (has_stop(bytes))
-            break;
+        uint64_t stops = stops_in(le64toh(bytes));
+        if (stops)
+            return at + __builtin_ctzll(stops) / 8;
     }
     while (at < end && !is(at, STOP))
         at++;
@@ -141,12 +144,17 @@ static bool read_special(struct reader *r)
     }
     if (c < 0x20)
         return fail(r, r->at, "control characters in a string must be escaped");
+    const char *at = r->at;
     do {
-        size_t step = str_utf8_step(r->at, (size_t)(r->end - r->at));
+        // Two-byte characters are most of the non-ASCII text in many languages.
+        bool two = r->end - at >= 2 && (*at & 0xE0) == 0xC0 && (*at & 0x1E) &&
+                   (at[1] & 0xC0) == 0x80;
+        size_t step = two ? 2 : str_utf8_step(at, (size_t)(r->end - at));
         if (step == 0)
-            return fail(r, r->at, "this is not valid UTF-8");
-        r->at += step;
-    } while (r->at < r->end && (unsigned char)*r->at >= 0x80);
+            return fail(r, at, "this is not valid UTF-8");
+        at += step;
+    } while (at < r->end && (unsigned char)*at >= 0x80);
+    r->at = at;
     return true;
 }
 

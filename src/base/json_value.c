@@ -257,7 +257,8 @@ bool json_double(struct json value, double *out)
 
 // ── comparison and merge ─────────────────────────────────────────────────────────────────────
 
-// The members of an object, each key once with its last value, in order of first appearance.
+// The members of an object, each key once with its last value, in order of first appearance. Any
+// other value has none.
 struct member {
     struct member *next;
     struct str raw_key, key;
@@ -273,6 +274,8 @@ static struct members members_of(struct json object, struct arena *arena)
 {
     struct members members = {.by_key = map_new()};
     struct member **tail = &members.first;
+    if (object.type != JSON_OBJECT)
+        return members;
     struct str raw;
     struct json value;
     for (struct json_iter it = json_each(object); json_next(&it, &raw, &value);) {

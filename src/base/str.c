@@ -136,12 +136,14 @@ bool str_glob(struct str pattern, struct str text)
     }
 }
 
-static bool continues(const unsigned char *at, size_t from, size_t to)
+static bool continues(unsigned char c) { return (c & 0xC0) == 0x80; }
+
+// The second byte's range is what keeps out overlong forms, surrogates and what is past U+10FFFF.
+static bool second_fits(unsigned lead, unsigned second)
 {
-    for (size_t i = from; i < to; i++)
-        if ((at[i] & 0xC0) != 0x80)
-            return false;
-    return true;
+    unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    return second >= low && second <= high;
 }
 
 size_t str_utf8_step(const char *text, size_t len)
@@ -149,18 +151,17 @@ size_t str_utf8_step(const char *text, size_t len)
     const unsigned char *at = (const unsigned char *)text;
     if (len == 0)
         return 0;
-    unsigned lead = at[0];
-    if (lead < 0x80)
+    if (at[0] < 0x80)
         return 1;
-    if (lead < 0xC2 || lead > 0xF4)
-        return 0;  // a continuation, an overlong form, or past U+10FFFF
-    size_t need = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    if (len < need || !continues(at, 1, need))
+    if (at[0] < 0xC2 || at[0] > 0xF4)
         return 0;
-    bool overlong = (lead == 0xE0 && at[1] < 0xA0) || (lead == 0xF0 && at[1] < 0x90);
-    bool surrogate = lead == 0xED && at[1] > 0x9F;
-    bool beyond = lead == 0xF4 && at[1] > 0x8F;
-    return overlong || surrogate || beyond ? 0 : need;
+    if (at[0] < 0xE0)
+        return len >= 2 && continues(at[1]) ? 2 : 0;
+    if (len < 3 || !second_fits(at[0], at[1]) || !continues(at[2]))
+        return 0;
+    if (at[0] < 0xF0)
+        return 3;
+    return len >= 4 && continues(at[3]) ? 4 : 0;
 }
 
 bool str_utf8_valid(struct str s)
