@@ -218,8 +218,8 @@ int entity_decode(const struct entity *entity, struct json body, enum decode_mod
     struct json given[ENTITY_FIELDS_MAX] = {0};
     char what[DESCRIBE_SIZE];
     if (body.type != JSON_OBJECT)
-        return err_set(err, ERR_BAD_INPUT, "the body of a %s must be an object, not %s",
-                       entity->name, describe_value(body, what));
+        return err_set(err, ERR_BAD_INPUT, "%s: the body must be an object, not %s", entity->name,
+                       describe_value(body, what));
     if (mode == DECODE_CREATE)
         entity_clear(entity, row);
     gather(entity, body, given, arena);

@@ -10,7 +10,8 @@
 // plain term means "no constraint" (dtlpy sends it for "any project"); {"$eq": null} means absent.
 // A text with '*' in a plain term or $eq is a glob on filename, dir and name; $match is always a
 // glob when it holds '*', else a case-insensitive substring. On a JSON array a term holds when any
-// element satisfies it.
+// element satisfies it; $exists asks for the array itself. Objects equal nothing. An empty $and or
+// $or is no constraint.
 #ifndef DROVER_MODEL_FILTER_H
 #define DROVER_MODEL_FILTER_H
 
@@ -91,6 +92,7 @@ struct query {                            // one page of a list
     struct sort_key sort[SORT_KEYS_MAX];  // ties are broken by id, in the direction of the last key
     size_t sort_count;
     int64_t limit, offset;  // limit 0: QUERY_LIMIT_MAX
+    bool count_only;        // pageSize was 0: the caller wants the total, no rows (limit is 1 then)
 };
 
 // Reads {"filter","sort","page","pageSize"} of a list request. `page_default` caps nothing;
