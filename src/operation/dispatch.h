@@ -5,6 +5,8 @@
 #ifndef DROVER_OPERATION_DISPATCH_H
 #define DROVER_OPERATION_DISPATCH_H
 
+#include "base/json.h"
+#include "base/list.h"
 #include "operation/op.h"
 #include "queue/queue.h"
 
@@ -44,6 +46,97 @@ struct dispatch_counts dispatch_counts(const struct dispatch *dispatch,
                                        struct str service_id);  // absent: all
 
 // ── the agent link (api/agent_link.c parses and writes the JSON; docs/agent-link.md) ─────────
-// Added by the module's owner: hello, exchange.
+struct dispatch_ref {  // one delivery of an execution
+    struct str id;
+    int64_t fence;
+    int64_t attempts;  // before this one; filled in by execution_confirm_held
+};
+struct dispatch_result {
+    struct dispatch_ref ref;
+    struct str status, message, output, error;  // output, error: checked JSON
+    int64_t started_at, ended_at;
+};
+struct dispatch_progress {
+    struct dispatch_ref ref;
+    struct str status, message, output;
+    double percent;  // NAN: not said
+    int64_t at;
+};
+struct dispatch_lost {
+    struct dispatch_ref ref;
+    struct str reason;
+};
+struct dispatch_delivery {
+    int64_t fence;
+    struct str body;  // JSON object of the execution, without the fence (execution_delivery)
+};
+struct dispatch_recorded {
+    struct dispatch_ref ref;
+    bool applied;
+};
+
+// One exchange under way. The caller makes it in its own arena, fills in the first part, and gives
+// it away with dispatch_exchange; it comes back exactly once, by `answer`.
+struct dispatch_exchange {
+    struct arena *arena;  // holds everything here; the caller frees it after `release`
+    struct str replica_id, service_id, session;
+    bool ready;         // wants work; false while starting or draining
+    const char *state;  // "starting" | "ready" | "draining"
+    struct str phase;
+    int64_t capacity, wait_ms;
+    struct dispatch_ref *held, *returned;
+    size_t held_count, returned_count;
+    struct dispatch_result *results;
+    size_t result_count;
+    struct dispatch_progress *progress;
+    size_t progress_count;
+    struct dispatch_lost *lost;
+    size_t lost_count;
+    struct json failure;
+
+    // What the agent is told; valid during `answer`.
+    struct dispatch_delivery *executions;
+    size_t execution_count;
+    struct dispatch_recorded *recorded;
+    size_t recorded_count;
+    struct str *terminate;
+    size_t terminate_count;
+    struct dispatch_ref *drop;
+    size_t drop_count;
+    const char *command;  // NULL: none
+
+    void (*answer)(struct dispatch_exchange *exchange,
+                   const struct err *err);                // err NULL: an answer
+    void (*release)(struct dispatch_exchange *exchange);  // nobody uses it any more
+    void *owner;                                          // the caller's
+
+    // The module's own.
+    struct list node;
+    struct dispatch_agent *agent;
+    int64_t deadline;
+    int jobs;  // store jobs that still read from the arena
+    int results_pending;
+    bool answered;
+};
+
+// ERR_CONFLICT: the session is not the newest of this replica. ERR_NOT_FOUND: it never said hello
+// to this server process (the agent says hello again). On failure the exchange stays the caller's.
+MUST_CHECK int dispatch_exchange(struct dispatch *dispatch, struct dispatch_exchange *exchange,
+                                 struct err *err);
+// The agent's connection is gone: no answer is wanted; release follows.
+void dispatch_exchange_cancel(struct dispatch *dispatch, struct dispatch_exchange *exchange);
+
+// An agent's first words: makes it known under a new session, whose name is returned (lives in
+// `arena`). `held`: what it still holds and the store confirmed (execution_confirm_held); *kept of
+// them (moved to the front of the array) are leased to it again.
+struct str dispatch_hello(struct dispatch *dispatch, struct str replica_id, struct str service_id,
+                          struct dispatch_ref *held, size_t held_count, size_t *kept,
+                          struct arena *arena);
+
+// The text of the running executions' ids, for a page of "what runs now".
+void dispatch_each_running(const struct dispatch *dispatch, struct str service_id,
+                           void (*each)(void *arg, struct str id, struct str replica_id,
+                                        int64_t since),
+                           void *arg);
 
 #endif

@@ -1,0 +1,716 @@
+// SPDX-License-Identifier: Apache-2.0
+// Agents and their exchanges. What an agent is to be told gathers on the agent (deliveries, ids to
+// terminate, a command); whichever exchange of its is open carries it.
+#include "operation/dispatch.h"
+
+#include "base/mem.h"
+#include "operation/dispatch_internal.h"
+
+int64_t dispatch_now(const struct dispatch *d) { return clock_mono(d->config.platform->clock); }
+
+struct work_queue *dispatch_queue(struct dispatch *d, struct str service_id)
+{
+    struct work_queue *queue = map_get(d->queues, service_id);
+    if (queue)
+        return queue;
+    queue = mem_alloc(sizeof(*queue));
+    queue->service_id = mem_copy(service_id.at, service_id.len);
+    list_init(&queue->agents);
+    list_init(&queue->in_dirty);
+    map_put(d->queues, str_of(queue->service_id), queue);
+    return queue;
+}
+
+static void queue_free(struct dispatch *d, struct work_queue *queue)
+{
+    list_remove(&queue->in_dirty);
+    map_remove(d->queues, str_of(queue->service_id));
+    mem_free(queue->service_id);
+    mem_free(queue);
+}
+
+// ── agents ───────────────────────────────────────────────────────────────────────────────────
+
+static struct dispatch_agent *agent_new(struct dispatch *d, struct str replica_id,
+                                        struct work_queue *queue)
+{
+    struct dispatch_agent *agent = mem_alloc(sizeof(*agent));
+    agent->replica_id = mem_copy(replica_id.at, replica_id.len);
+    agent->queue = queue;
+    list_init(&agent->leases);
+    list_init(&agent->exchanges);
+    list_init(&agent->out);
+    list_init(&agent->terminate);
+    list_push_back(&queue->agents, &agent->in_queue);
+    map_put(d->agents, str_of(agent->replica_id), agent);
+    return agent;
+}
+
+static void deliveries_forget(struct dispatch_agent *agent)
+{
+    for (struct list *node; (node = list_pop_front(&agent->out));) {
+        struct delivery *delivery = list_entry(node, struct delivery, node);
+        mem_free(delivery->body);
+        mem_free(delivery);
+    }
+}
+
+static void exchange_fail(struct dispatch *d, struct dispatch_exchange *exchange,
+                          enum err_kind kind, const char *why)
+{
+    struct err err = ERR_INIT;
+    err_set(&err, kind, "%s", why);
+    list_remove(&exchange->node);
+    exchange->agent = NULL;
+    exchange->answered = true;
+    exchange->answer(exchange, &err);
+    exchange_done_job(d, NULL);
+    if (exchange->jobs == 0)
+        exchange->release(exchange);
+}
+
+// Answers or refuses every open exchange and takes the agent off the books. Its leases must be gone
+// or being ended.
+static void agent_free(struct dispatch *d, struct dispatch_agent *agent, enum err_kind kind,
+                       const char *why)
+{
+    list_each (&agent->exchanges, node, next)
+        exchange_fail(d, list_entry(node, struct dispatch_exchange, node), kind, why);
+    deliveries_forget(agent);
+    for (struct list *node; (node = list_pop_front(&agent->terminate));)
+        mem_free(list_entry(node, struct noted, node));
+    list_each (&agent->leases, node, next) {
+        struct lease *lease = list_entry(node, struct lease, in_agent);
+        list_remove(&lease->in_agent);
+        lease->agent = NULL;
+    }
+    list_remove(&agent->in_queue);
+    map_remove(d->agents, str_of(agent->replica_id));
+    mem_free(agent->replica_id);
+    mem_free(agent);
+}
+
+static struct dispatch_agent *agent_find(struct dispatch *d, struct str replica_id)
+{
+    return map_get(d->agents, replica_id);
+}
+
+struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str service_id,
+                          struct dispatch_ref *held, size_t held_count, size_t *kept,
+                          struct arena *arena)
+{
+    struct work_queue *queue = dispatch_queue(d, service_id);
+    struct dispatch_agent *agent = agent_find(d, replica_id);
+    if (agent) {
+        // The same replica, a new session: what it no longer names is over.
+        list_each (&agent->exchanges, node, next)
+            exchange_fail(d, list_entry(node, struct dispatch_exchange, node), ERR_CONFLICT,
+                          "a newer session speaks for this replica");
+        deliveries_forget(agent);
+    } else {
+        agent = agent_new(d, replica_id, queue);
+    }
+    struct str session = secret_new(16, arena);
+    memcpy(agent->session, session.at, session.len);
+    agent->session[session.len] = '\0';
+    agent->heard_at = dispatch_now(d);
+    agent->ready = agent->silent = false;
+    agent->command = NULL;
+
+    list_each (&agent->leases, node, next)
+        list_entry(node, struct lease, in_agent)->confirmed = false;
+    *kept = 0;
+    for (size_t i = 0; i < held_count; i++) {
+        struct lease *lease = map_get(d->leases, held[i].id);
+        if (lease && (lease->agent != agent || lease->fence != held[i].fence))
+            continue;  // somebody else has it by now
+        if (!lease) {
+            queue_remove_message(d->config.queue, service_id, held[i].id);
+            recover_confirm(d, held[i].id);
+            lease = lease_new(d, agent, held[i].id, held[i].fence, held[i].attempts + 1);
+        }
+        lease->confirmed = true;
+        lease->deadline = agent->heard_at + d->config.platform->settings->lease_ms;
+        held[(*kept)++] = held[i];
+    }
+    list_each (&agent->leases, node, next) {
+        struct lease *lease = list_entry(node, struct lease, in_agent);
+        if (!lease->confirmed && lease->state == LEASE_HELD)
+            lease_end(d, lease, STR("the agent was started again"), true);
+    }
+    recover_expectation_met(d, replica_id);
+    dispatch_tick_start(d);
+    if (d->config.on_replica)
+        d->config.on_replica(d->config.arg, replica_id, service_id, "starting", STR_NONE,
+                             (struct json){0});
+    return arena_copy(arena, str_of(agent->session));
+}
+
+void dispatch_replica_gone(struct dispatch *d, struct str replica_id, struct str reason)
+{
+    recover_expectation_met(d, replica_id);
+    struct dispatch_agent *agent = agent_find(d, replica_id);
+    if (!agent)
+        return;
+    list_each (&agent->leases, node, next) {
+        struct lease *lease = list_entry(node, struct lease, in_agent);
+        if (lease->state == LEASE_HELD)
+            lease_end(d, lease, reason, true);
+    }
+    struct work_queue *queue = agent->queue;
+    agent_free(d, agent, ERR_NOT_FOUND, "this replica has ended");
+    dispatch_dirty(d, queue);
+}
+
+void dispatch_command(struct dispatch *d, struct str replica_id, const char *command)
+{
+    struct dispatch_agent *agent = agent_find(d, replica_id);
+    if (!agent)
+        return;
+    agent->command = command;
+    if (!list_empty(&agent->exchanges))
+        dispatch_dirty(d, agent->queue);
+}
+
+// ── answers ──────────────────────────────────────────────────────────────────────────────────
+
+static bool agent_has_news(const struct dispatch_agent *agent)
+{
+    return !list_empty(&agent->out) || !list_empty(&agent->terminate) || agent->command;
+}
+
+static void exchange_take_deliveries(struct dispatch *d, struct dispatch_exchange *exchange,
+                                     struct dispatch_agent *agent)
+{
+    size_t count = 0;
+    list_each (&agent->out, node, next)
+        count++;
+    exchange->executions = arena_array_of(exchange->arena, struct dispatch_delivery,
+                                          count ? count : 1);
+    int64_t deadline = dispatch_now(d) + d->config.platform->settings->lease_ms;
+    for (struct list *node; (node = list_pop_front(&agent->out));) {
+        struct delivery *delivery = list_entry(node, struct delivery, node);
+        delivery->lease->deadline = deadline;
+        delivery->lease->started_at = clock_wall(d->config.platform->clock);
+        exchange->executions[exchange->execution_count++] = (struct dispatch_delivery){
+            .fence = delivery->lease->fence,
+            .body = arena_copy(exchange->arena, (struct str){delivery->body, delivery->body_len}),
+        };
+        mem_free(delivery->body);
+        mem_free(delivery);
+    }
+}
+
+static void exchange_take_terminations(struct dispatch_exchange *exchange,
+                                       struct dispatch_agent *agent)
+{
+    size_t count = 0;
+    list_each (&agent->terminate, node, next)
+        count++;
+    exchange->terminate = arena_array_of(exchange->arena, struct str, count ? count : 1);
+    for (struct list *node; (node = list_pop_front(&agent->terminate));) {
+        struct noted *noted = list_entry(node, struct noted, node);
+        exchange->terminate[exchange->terminate_count++] = arena_copy(exchange->arena,
+                                                                      str_of(noted->id));
+        mem_free(noted);
+    }
+}
+
+void dispatch_answer(struct dispatch *d, struct dispatch_exchange *exchange)
+{
+    struct dispatch_agent *agent = exchange->agent;
+    list_remove(&exchange->node);
+    exchange->agent = NULL;
+    exchange->answered = true;
+    if (agent) {
+        exchange_take_deliveries(d, exchange, agent);
+        exchange_take_terminations(exchange, agent);
+        exchange->command = agent->command;
+        agent->command = NULL;
+    }
+    exchange->answer(exchange, NULL);
+    if (exchange->jobs == 0)
+        exchange->release(exchange);
+}
+
+void exchange_done_job(struct dispatch *d, struct dispatch_exchange *exchange)
+{
+    if (!exchange || --exchange->jobs > 0)
+        return;
+    if (exchange->answered)
+        exchange->release(exchange);
+    else if (exchange->agent && exchange->results_pending == 0)
+        dispatch_dirty(d, exchange->agent->queue);
+}
+
+// The oldest exchange that may be answered now: one whose own results are recorded.
+static struct dispatch_exchange *agent_open_exchange(struct dispatch_agent *agent)
+{
+    list_each (&agent->exchanges, node, next) {
+        struct dispatch_exchange *exchange = list_entry(node, struct dispatch_exchange, node);
+        if (exchange->results_pending == 0)
+            return exchange;
+    }
+    return NULL;
+}
+
+static void agent_settle(struct dispatch *d, struct dispatch_agent *agent)
+{
+    list_each (&agent->exchanges, node, next) {
+        struct dispatch_exchange *exchange = list_entry(node, struct dispatch_exchange, node);
+        bool newest = node->next == &agent->exchanges;
+        bool own_news = exchange->recorded_count > 0 || exchange->drop_count > 0;
+        if (exchange->results_pending == 0 && (!newest || own_news || agent_has_news(agent)))
+            dispatch_answer(d, exchange);
+    }
+}
+
+// ── handing out ──────────────────────────────────────────────────────────────────────────────
+
+static int64_t agent_room(const struct dispatch_agent *agent)
+{
+    return agent->ready && !agent->silent ? agent->capacity - agent->lease_count - agent->fetching
+                                          : 0;
+}
+
+static void agent_deliver(struct dispatch *d, struct dispatch_agent *agent,
+                          const struct queue_message *message, struct str body, int64_t attempts)
+{
+    struct lease *lease = lease_new(d, agent, message->id, dispatch_fence(d), attempts);
+    lease->tag = message->tag;
+    struct delivery *delivery = mem_alloc(sizeof(*delivery));
+    delivery->lease = lease;
+    delivery->body = mem_copy(body.at, body.len);
+    delivery->body_len = body.len;
+    list_push_back(&agent->out, &delivery->node);
+}
+
+struct fetched {
+    char id[ID_LEN + 1];
+    uint64_t tag;
+    struct str body;  // in fetch.arena
+    int64_t attempts;
+    bool deliver, to_terminate;
+};
+
+struct fetch {  // executions whose message carried no body, being read for one agent
+    struct dispatch *d;
+    char *replica_id, *service_id;
+    struct arena *arena;
+    size_t count;
+    struct fetched items[LEASE_BATCH];
+};
+
+static int fetch_work(struct op *op, void *arg, struct err *err)
+{
+    struct fetch *fetch = arg;
+    for (size_t i = 0; i < fetch->count; i++) {
+        struct fetched *item = &fetch->items[i];
+        struct str body = STR_NONE;
+        if (execution_fetch(op, str_of(item->id), &body, &item->attempts, &item->to_terminate,
+                            &item->deliver, err))
+            return -1;
+        item->body = arena_copy(fetch->arena, body);
+    }
+    return 0;
+}
+
+static void fetch_done(void *arg, struct err *err)
+{
+    struct fetch *fetch = arg;
+    struct dispatch *d = fetch->d;
+    struct str service_id = str_of(fetch->service_id);
+    struct work_queue *queue = dispatch_queue(d, service_id);
+    struct dispatch_agent *agent = agent_find(d, str_of(fetch->replica_id));
+    if (agent)
+        agent->fetching -= (int64_t)fetch->count;
+    for (size_t i = fetch->count; i-- > 0;) {
+        struct fetched *item = &fetch->items[i];
+        struct queue_message message = {.id = str_of(item->id), .tag = item->tag};
+        if (err->kind != ERR_NONE || (item->deliver && (!agent || !agent->ready))) {
+            queue_nack(d->config.queue, service_id, item->tag);
+        } else if (item->to_terminate) {
+            queue_ack(d->config.queue, service_id, item->tag);
+            lease_execution_end_queued(d, message.id);
+        } else if (!item->deliver || map_get(d->leases, message.id)) {
+            queue_ack(d->config.queue, service_id, item->tag);
+        }
+    }
+    for (size_t i = 0; err->kind == ERR_NONE && agent && agent->ready && i < fetch->count; i++) {
+        struct fetched *item = &fetch->items[i];
+        struct queue_message message = {.id = str_of(item->id), .tag = item->tag};
+        if (item->deliver && !item->to_terminate && !map_get(d->leases, message.id))
+            agent_deliver(d, agent, &message, item->body, item->attempts + 1);
+    }
+    if (err->kind != ERR_NONE)
+        log_error(d->config.platform->log, "dispatch", "cannot read queued executions: %s",
+                  err->message);
+    dispatch_dirty(d, queue);
+    arena_free(fetch->arena);
+    mem_free(fetch->replica_id);
+    mem_free(fetch->service_id);
+    mem_free(fetch);
+}
+
+static struct fetch *fetch_new(struct dispatch *d, const struct dispatch_agent *agent)
+{
+    struct fetch *fetch = mem_alloc(sizeof(*fetch));
+    fetch->d = d;
+    fetch->arena = arena_new();
+    fetch->replica_id = mem_copy(agent->replica_id, strlen(agent->replica_id));
+    fetch->service_id = mem_copy(agent->queue->service_id, strlen(agent->queue->service_id));
+    return fetch;
+}
+
+static void agent_fill(struct dispatch *d, struct dispatch_agent *agent)
+{
+    struct queue_message messages[LEASE_BATCH];
+    struct str service_id = str_of(agent->queue->service_id);
+    int64_t room = agent_room(agent);
+    if (room <= 0 || !agent_open_exchange(agent))
+        return;
+    size_t count = queue_consume(d->config.queue, service_id, messages,
+                                 room < LEASE_BATCH ? (size_t)room : LEASE_BATCH);
+    struct fetch *fetch = NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct queue_message *message = &messages[i];
+        if (message->id.len > ID_LEN || map_get(d->leases, message->id)) {
+            queue_ack(d->config.queue, service_id, message->tag);  // somebody has it already
+        } else if (message->body.at && !message->redelivered) {
+            agent_deliver(d, agent, message, message->body, 1);
+        } else {
+            fetch = fetch ? fetch : fetch_new(d, agent);
+            struct fetched *item = &fetch->items[fetch->count++];
+            memcpy(item->id, message->id.at, message->id.len);
+            item->tag = message->tag;
+        }
+    }
+    if (fetch) {
+        agent->fetching += (int64_t)fetch->count;
+        op_run(d->config.platform, OP_READ, fetch_work, fetch_done, fetch);
+    }
+}
+
+// One look at a service: gives each agent with room its share, starting with the one that waited
+// longest.
+static void queue_pump(struct dispatch *d, struct work_queue *queue)
+{
+    if (queue->expected == 0) {
+        size_t agents = 0;
+        list_each (&queue->agents, count_node, count_next)
+            agents++;
+        for (; agents > 0 && queue_depth(d->config.queue, str_of(queue->service_id)) > 0;
+             agents--) {
+            struct list *node = list_pop_front(&queue->agents);
+            list_push_back(&queue->agents, node);
+            agent_fill(d, list_entry(node, struct dispatch_agent, in_queue));
+        }
+    }
+    list_each (&queue->agents, node, next)
+        agent_settle(d, list_entry(node, struct dispatch_agent, in_queue));
+}
+
+static void sweep(void *arg)
+{
+    struct dispatch *d = arg;
+    d->sweep_posted = false;
+    struct list todo;
+    list_init(&todo);
+    for (struct list *node; (node = list_pop_front(&d->dirty));)
+        list_push_back(&todo, node);
+    for (struct list *node; (node = list_pop_front(&todo));)
+        queue_pump(d, list_entry(node, struct work_queue, in_dirty));
+}
+
+void dispatch_dirty(struct dispatch *d, struct work_queue *queue)
+{
+    if (list_empty(&queue->in_dirty))
+        list_push_back(&d->dirty, &queue->in_dirty);
+    if (!d->sweep_posted) {
+        d->sweep_posted = true;
+        d->sweep = (struct loop_task){.fn = sweep, .arg = d};
+        loop_post(d->config.platform->loop, &d->sweep);
+    }
+}
+
+// ── the exchange ─────────────────────────────────────────────────────────────────────────────
+
+static void exchange_note_drop(struct dispatch_exchange *exchange, const struct dispatch_ref *ref)
+{
+    if (!exchange->drop)
+        exchange->drop = arena_array_of(exchange->arena, struct dispatch_ref, exchange->held_count);
+    exchange->drop[exchange->drop_count++] = *ref;
+}
+
+// Renews what the agent names; what it names and does not have any more it is told to drop.
+static void exchange_renew(struct dispatch *d, struct dispatch_agent *agent,
+                           struct dispatch_exchange *exchange)
+{
+    int64_t deadline = agent->heard_at + d->config.platform->settings->lease_ms;
+    for (size_t i = 0; i < exchange->held_count; i++) {
+        struct lease *lease = lease_of(d, agent, &exchange->held[i]);
+        if (lease) {
+            lease->deadline = deadline;
+            lease->confirmed = true;
+            continue;
+        }
+        bool reported = false;
+        for (size_t j = 0; j < exchange->result_count && !reported; j++)
+            reported = str_eq(exchange->results[j].ref.id, exchange->held[i].id);
+        if (!reported)
+            exchange_note_drop(exchange, &exchange->held[i]);
+    }
+}
+
+static void exchange_take_back(struct dispatch *d, struct dispatch_agent *agent,
+                               struct dispatch_exchange *exchange)
+{
+    for (size_t i = 0; i < exchange->returned_count; i++) {
+        struct lease *lease = lease_of(d, agent, &exchange->returned[i]);
+        if (lease && lease->state == LEASE_HELD)
+            lease_end(d, lease, STR("handed back by its agent"), false);
+    }
+    for (size_t i = 0; i < exchange->lost_count; i++) {
+        struct lease *lease = lease_of(d, agent, &exchange->lost[i].ref);
+        if (lease && lease->state == LEASE_HELD)
+            lease_end(d, lease, exchange->lost[i].reason, true);
+        // Safe before the commit: should the server end now, the next one finds the row still open.
+        exchange_recorded(exchange, exchange->lost[i].ref.id, exchange->lost[i].ref.fence,
+                          lease != NULL);
+    }
+}
+
+int dispatch_exchange(struct dispatch *d, struct dispatch_exchange *exchange, struct err *err)
+{
+    struct dispatch_agent *agent = agent_find(d, exchange->replica_id);
+    if (!agent || !str_is(exchange->service_id, agent->queue->service_id))
+        return err_set(err, ERR_NOT_FOUND,
+                       "this replica has not said hello to this server: say hello again");
+    if (!str_is(exchange->session, agent->session))
+        return err_set(err, ERR_CONFLICT, "a newer session speaks for this replica");
+    agent->heard_at = dispatch_now(d);
+    agent->silent = false;
+    agent->capacity = exchange->capacity;
+    exchange->agent = agent;
+    exchange->deadline = agent->heard_at + exchange->wait_ms;
+    list_push_back(&agent->exchanges, &exchange->node);
+
+    exchange_renew(d, agent, exchange);
+    exchange_take_back(d, agent, exchange);
+    lease_record_progress(d, exchange);
+    lease_record_results(d, exchange);
+    bool was_ready = agent->ready;
+    agent->ready = exchange->ready;
+    if (d->config.on_replica &&
+        (exchange->failure.type == JSON_OBJECT || exchange->phase.len > 0 ||
+         was_ready != agent->ready || str_is(STR("draining"), exchange->state)))
+        d->config.on_replica(d->config.arg, exchange->replica_id, exchange->service_id,
+                             exchange->state, exchange->phase, exchange->failure);
+    dispatch_dirty(d, agent->queue);
+    return 0;
+}
+
+void dispatch_exchange_cancel(struct dispatch *d, struct dispatch_exchange *exchange)
+{
+    (void)d;
+    if (exchange->answered)
+        return;
+    list_remove(&exchange->node);
+    exchange->agent = NULL;
+    exchange->answered = true;
+    if (exchange->jobs == 0)
+        exchange->release(exchange);
+}
+
+// ── time ─────────────────────────────────────────────────────────────────────────────────────
+
+static void agent_tick(struct dispatch *d, struct dispatch_agent *agent, int64_t now)
+{
+    int64_t lease_ms = d->config.platform->settings->lease_ms;
+    list_each (&agent->exchanges, node, next) {
+        struct dispatch_exchange *exchange = list_entry(node, struct dispatch_exchange, node);
+        if (exchange->results_pending == 0 && now >= exchange->deadline)
+            dispatch_answer(d, exchange);
+    }
+    if (!agent->silent && now - agent->heard_at > lease_ms) {
+        agent->silent = true;
+        metric_add(d->expired, 1);
+        log_warn(d->config.platform->log, "dispatch",
+                 "replica %s has been silent for %lld ms: its leases end", agent->replica_id,
+                 (long long)(now - agent->heard_at));
+        if (d->config.on_silent)
+            d->config.on_silent(d->config.arg, str_of(agent->replica_id));
+        return;
+    }
+    // One more lease time for the driver to see it end; then its executions go on without it.
+    bool give_up = agent->silent && now - agent->heard_at > 2 * lease_ms;
+    list_each (&agent->leases, node, next) {
+        struct lease *lease = list_entry(node, struct lease, in_agent);
+        if (lease->state != LEASE_HELD || now < lease->deadline)
+            continue;
+        if (give_up)
+            lease_end(d, lease, STR("its agent has been silent for too long"), true);
+        else if (!agent->silent)
+            lease_end(d, lease, STR("its delivery did not arrive"), false);
+    }
+}
+
+static void tick(void *arg)
+{
+    struct dispatch *d = arg;
+    int64_t now = dispatch_now(d);
+    size_t cursor = 0;
+    struct str key;
+    for (struct dispatch_agent *agent; (agent = map_next(d->agents, &cursor, &key));)
+        agent_tick(d, agent, now);
+    lease_record_starts(d);
+    endings_retry(d);
+    recover_tick(d, now);
+    if (map_count(d->agents) == 0 && d->recover_until == 0 && list_empty(&d->endings)) {
+        loop_timer_cancel(d->tick);  // an idle server does not wake up
+        d->tick = NULL;
+    }
+}
+
+void dispatch_tick_start(struct dispatch *d)
+{
+    if (!d->tick)
+        d->tick = loop_timer_start(d->config.platform->loop, TICK_MS, TICK_MS, tick, d);
+}
+
+// ── events ───────────────────────────────────────────────────────────────────────────────────
+
+static void on_execution_ready(void *arg, const struct event *event)
+{
+    struct dispatch *d = arg;
+    struct queue_message message = {.id = event->id, .body = event->body};
+    struct err err = ERR_INIT;
+    if (queue_publish(d->config.queue, event->service_id, &message, event->force, &err))
+        log_error(d->config.platform->log, "dispatch", "cannot queue execution " STR_FMT ": %s",
+                  STR_ARG(event->id), err.message);
+    dispatch_dirty(d, dispatch_queue(d, event->service_id));
+}
+
+static void on_execution_terminate(void *arg, const struct event *event)
+{
+    struct dispatch *d = arg;
+    struct lease *lease = map_get(d->leases, event->id);
+    if (!lease) {
+        if (queue_remove_message(d->config.queue, event->service_id, event->id) ||
+            !map_get(d->orphans, event->id))
+            lease_execution_end_queued(d, event->id);
+        return;
+    }
+    if (!lease->agent)
+        return;  // it is being ended as it is
+    struct noted *noted = mem_alloc(sizeof(*noted));
+    memcpy(noted->id, lease->id, sizeof(noted->id));
+    list_push_back(&lease->agent->terminate, &noted->node);
+    dispatch_dirty(d, lease->queue);
+}
+
+static void on_service_deleted(void *arg, const struct event *event)
+{
+    struct dispatch *d = arg;
+    queue_delete(d->config.queue, event->service_id);
+}
+
+static void on_service_changed(void *arg, const struct event *event)
+{
+    struct dispatch *d = arg;
+    dispatch_dirty(d, dispatch_queue(d, event->service_id));
+}
+
+struct dispatch_counts dispatch_counts(const struct dispatch *d, struct str service_id)
+{
+    struct dispatch_counts counts = {0};
+    size_t cursor = 0;
+    struct str key;
+    for (struct work_queue *queue; (queue = map_next(d->queues, &cursor, &key));) {
+        if (service_id.at && !str_is(service_id, queue->service_id))
+            continue;
+        counts.queued += queue_depth(d->config.queue, str_of(queue->service_id));
+        counts.running += queue->running;
+        list_each (&queue->agents, node, next)
+            counts.replicas_ready += list_entry(node, struct dispatch_agent, in_queue)->ready;
+    }
+    return counts;
+}
+
+void dispatch_each_running(const struct dispatch *d, struct str service_id,
+                           void (*each)(void *arg, struct str id, struct str replica_id,
+                                        int64_t since),
+                           void *arg)
+{
+    struct work_queue *queue = map_get(d->queues, service_id);
+    if (!queue)
+        return;
+    list_each (&queue->agents, agent_node, agent_next) {
+        struct dispatch_agent *agent = list_entry(agent_node, struct dispatch_agent, in_queue);
+        list_each (&agent->leases, node, next) {
+            struct lease *lease = list_entry(node, struct lease, in_agent);
+            each(arg, str_of(lease->id), str_of(agent->replica_id), lease->started_at);
+        }
+    }
+}
+
+// ── life ─────────────────────────────────────────────────────────────────────────────────────
+
+struct dispatch *dispatch_new(const struct dispatch_config *config)
+{
+    struct dispatch *d = mem_alloc(sizeof(*d));
+    d->config = *config;
+    d->agents = map_new();
+    d->queues = map_new();
+    d->leases = map_new();
+    d->expected = map_new();
+    d->orphans = map_new();
+    list_init(&d->dirty);
+    list_init(&d->endings);
+    struct metrics *m = config->platform->metrics;
+    d->leased = metric_counter(m, "drover_deliveries_total", NULL, "Executions handed to agents.");
+    d->ended = metric_counter(m, "drover_results_recorded_total", NULL, "Final results recorded.");
+    d->expired = metric_counter(m, "drover_agents_silent_total", NULL,
+                                "Agents that fell silent for a lease time.");
+    d->running = metric_gauge(m, "drover_executions_running", NULL, "Executions leased to agents.");
+    struct events *events = config->platform->events;
+    events_subscribe(events, EVENT_EXECUTION_READY, on_execution_ready, d);
+    events_subscribe(events, EVENT_EXECUTION_TERMINATE, on_execution_terminate, d);
+    events_subscribe(events, EVENT_SERVICE_CHANGED, on_service_changed, d);
+    events_subscribe(events, EVENT_SERVICE_DELETED, on_service_deleted, d);
+    return d;
+}
+
+void dispatch_free(struct dispatch *d)
+{
+    if (!d)
+        return;
+    loop_timer_cancel(d->tick);
+    size_t cursor = 0;
+    struct str key;
+    for (struct dispatch_agent *agent; (agent = map_next(d->agents, &cursor, &key)); cursor = 0)
+        agent_free(d, agent, ERR_UNAVAILABLE, "the server is stopping");
+    cursor = 0;
+    for (struct lease *lease; (lease = map_next(d->leases, &cursor, &key)); cursor = 0)
+        lease_drop(d, lease);
+    cursor = 0;
+    for (struct expectation *e; (e = map_next(d->expected, &cursor, &key)); cursor = 0) {
+        map_remove(d->expected, key);
+        mem_free(e->replica_id);
+        mem_free(e);
+    }
+    cursor = 0;
+    for (struct orphan *orphan; (orphan = map_next(d->orphans, &cursor, &key)); cursor = 0) {
+        map_remove(d->orphans, key);
+        mem_free(orphan);
+    }
+    cursor = 0;
+    for (struct work_queue *queue; (queue = map_next(d->queues, &cursor, &key)); cursor = 0)
+        queue_free(d, queue);
+    map_free(d->agents);
+    map_free(d->queues);
+    map_free(d->leases);
+    map_free(d->expected);
+    map_free(d->orphans);
+    mem_free(d);
+}
