@@ -115,7 +115,7 @@ void json_w_double(struct json_writer *w, double n)
     before_value(w);
     // 15 digits always survive the way to double and back, but for subnormal numbers, which have
     // fewer; 17 always suffice.
-    char text[32];
+    char text[48];
     for (int digits = fabs(n) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, n);
         if (strtod(text, NULL) == n)
