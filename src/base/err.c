@@ -27,7 +27,7 @@ static const struct {
 };
 
 // vsnprintf that never leaves half a UTF-8 character at the cut.
-static void print_cut(char *out, size_t size, const char *fmt, va_list args)
+static void PRINTF_LIKE(3, 0) print_cut(char *out, size_t size, const char *fmt, va_list args)
 {
     int n = vsnprintf(out, size, fmt, args);
     if (n < 0) {

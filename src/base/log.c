@@ -12,8 +12,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-#define MESSAGE_MAX ((size_t)16 * 1024)  // bytes of one message; more is cut
-#define LINE_MAX_   (MESSAGE_MAX * 6 + 256)
+#define MESSAGE_MAX  ((size_t)16 * 1024)  // bytes of one message; more is cut
+#define LOG_LINE_MAX (MESSAGE_MAX * 6 + 256)
 
 struct log {
     int fd;
@@ -139,7 +139,7 @@ void log_write(struct log *log, enum log_level level, const char *room, const ch
         vsnprintf(large, len + 1, fmt, again);
     }
     va_end(again);
-    _cleanup_buf_ struct buf line = BUF_INIT(LINE_MAX_);
+    _cleanup_buf_ struct buf line = BUF_INIT(LOG_LINE_MAX);
     add_line(&line, log, level, room ? room : "-", (struct str){large ? large : small, len});
     write_line(log, buf_str(&line));
 }

@@ -10,8 +10,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-#define FILE_MAX  ((size_t)1024 * 1024)  // bytes of a configuration file
-#define NAME_MAX_ 64                     // longest name that is compared for "did you mean"
+#define FILE_MAX      ((size_t)1024 * 1024)  // bytes of a configuration file
+#define NEAR_NAME_MAX 64                     // longest name that is compared for "did you mean"
 
 static const struct unit {
     enum option_type type;
@@ -195,8 +195,8 @@ static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 // Edits from a to b: insert, delete, change, swap two neighbours.
 static size_t edits(struct str a, struct str b)
 {
-    size_t rows[3][NAME_MAX_ + 1];
-    if (a.len > NAME_MAX_ || b.len > NAME_MAX_)
+    size_t rows[3][NEAR_NAME_MAX + 1];
+    if (a.len > NEAR_NAME_MAX || b.len > NEAR_NAME_MAX)
         return SIZE_MAX;
     for (size_t j = 0; j <= b.len; j++)
         rows[0][j] = j;
