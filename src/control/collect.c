@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Housekeeping, in small steps: code items that no package revision refers to, blobs that no item
+// refers to, audit entries past their age. Everything younger than the grace is left alone, so that
+// an upload under way never loses its bytes.
+#include "base/mem.h"
+#include "control/control_internal.h"
+
+#define STEP_ROWS 500
+
+struct collection {
+    struct control *control;
+    struct arena *arena;
+    struct map *used;   // item ids that packages refer to; keys in arena
+    struct str *blobs;  // candidates
+    bool *blob_used;
+    size_t blob_count, blob_room;
+    int64_t before;
+    int64_t items, audits, removed;
+};
+
+// ── code items ───────────────────────────────────────────────────────────────────────────────
+
+static void note_codebase(struct collection *c, struct str codebase)
+{
+    struct json id;
+    if (json_get(json_of(codebase), "itemId", &id) && id.type == JSON_STRING)
+        map_put(c->used, json_str(id, c->arena), c);
+}
+
+static void note_package(struct collection *c, const void *row)
+{
+    note_codebase(c, ((const struct package *)row)->codebase);
+}
+
+static void note_revision(struct collection *c, const void *row)
+{
+    struct json codebase;
+    if (json_path(json_of(((const struct revision *)row)->body), STR("codebase"), &codebase))
+        note_codebase(c, codebase.text);
+}
+
+static int each_row(struct op *op, const struct entity *entity, struct filter *filter,
+                    struct collection *c, void (*note)(struct collection *, const void *),
+                    struct err *err)
+{
+    struct query query = {.filter = filter, .limit = STEP_ROWS};
+    struct arena *scratch = arena_new();
+    size_t count = STEP_ROWS;
+    int rc = 0;
+    for (; rc == 0 && count == STEP_ROWS; query.offset += STEP_ROWS) {
+        void *rows;
+        arena_reset(scratch);
+        rc = tx_select(op->tx, entity, &query, scratch, &rows, &count, err);
+        for (size_t i = 0; rc == 0 && i < count; i++)
+            note(c, (const char *)rows + i * entity->size);
+    }
+    arena_free(scratch);
+    return rc;
+}
+
+static int drop_unused_items(struct op *op, struct collection *c, struct err *err)
+{
+    struct json codebases;
+    struct filter *filter;
+    if (json_parse(STR("{\"filename\":\"/codebases/**\"}"), 0, &codebases, err) ||
+        filter_parse(codebases, &item_entity, op->arena, &filter, err))
+        return -1;
+    filter = filter_and(filter,
+                        filter_compare(&item_entity, "createdAt", FILTER_LT, c->before, op->arena),
+                        op->arena);
+    struct query query = {.filter = filter, .limit = STEP_ROWS};
+    for (size_t count = STEP_ROWS; count == STEP_ROWS;) {
+        void *rows;
+        if (tx_select(op->tx, &item_entity, &query, op->arena, &rows, &count, err))
+            return -1;
+        for (size_t i = 0; i < count; i++) {
+            const struct item *item = (const struct item *)rows + i;
+            struct dataset dataset;
+            bool ours = tx_get(op->tx, &dataset_entity, item->dataset_id, &dataset, op->arena,
+                               err) == 0 &&
+                        dataset.system;
+            *err = ERR_INIT;
+            if (!ours || map_get(c->used, item->id)) {
+                query.offset++;
+                continue;
+            }
+            if (tx_delete(op->tx, &item_entity, item->id, err))
+                return -1;
+            c->items++;
+        }
+    }
+    return 0;
+}
+
+static int collect_rows(struct op *op, void *arg, struct err *err)
+{
+    struct collection *c = arg;
+    c->items = c->audits = 0;
+    struct filter *packages = filter_eq_text(&revision_entity, "kind", STR("package"), op->arena);
+    if (each_row(op, &package_entity, NULL, c, note_package, err) ||
+        each_row(op, &revision_entity, packages, c, note_revision, err) ||
+        drop_unused_items(op, c, err))
+        return -1;
+    int64_t oldest = op->now - op->platform->settings->audit_days * 24 * 3600 * 1000;
+    struct filter *old = filter_compare(&audit_entity, "at", FILTER_LT, oldest, op->arena);
+    return tx_delete_where(op->tx, &audit_entity, old, STEP_ROWS * 10, &c->audits, err);
+}
+
+// ── blobs ────────────────────────────────────────────────────────────────────────────────────
+
+static void note_blob(void *arg, struct str name, int64_t size)
+{
+    struct collection *c = arg;
+    (void)size;
+    if (c->blob_count == c->blob_room) {
+        c->blob_room = c->blob_room ? c->blob_room * 2 : 256;
+        c->blobs = mem_resize(c->blobs, c->blob_room * sizeof(*c->blobs));
+    }
+    c->blobs[c->blob_count++] = arena_copy(c->arena, name);
+}
+
+static void list_blobs(void *arg)  // on the pool
+{
+    struct collection *c = arg;
+    struct err err = ERR_INIT;
+    if (blob_each(c->control->platform->blobs, c->before, note_blob, c, &err))
+        log_warn(c->control->platform->log, "collect", "%s", err.message);
+}
+
+static int check_blobs(struct op *op, void *arg, struct err *err)
+{
+    struct collection *c = arg;
+    c->blob_used = arena_array_of(c->arena, bool, c->blob_count + 1);
+    for (size_t i = 0; i < c->blob_count; i++)
+        if (tx_blob_used(op->tx, c->blobs[i], &c->blob_used[i], err))
+            return -1;
+    return 0;
+}
+
+static void remove_blobs(void *arg)  // on the pool
+{
+    struct collection *c = arg;
+    for (size_t i = 0; i < c->blob_count; i++) {
+        struct err err = ERR_INIT;
+        if (!c->blob_used[i] && blob_remove(c->control->platform->blobs, c->blobs[i], &err) == 0)
+            c->removed++;
+    }
+}
+
+// ── the road through the steps ───────────────────────────────────────────────────────────────
+
+static void collection_end(void *arg)
+{
+    struct collection *c = arg;
+    if (c->items + c->audits + c->removed > 0)
+        log_info(c->control->platform->log, "collect",
+                 "removed %lld unused code items, %lld blobs, %lld old audit entries",
+                 (long long)c->items, (long long)c->removed, (long long)c->audits);
+    c->control->collecting = false;
+    map_free(c->used);
+    mem_free(c->blobs);
+    arena_free(c->arena);
+    mem_free(c);
+}
+
+static void blobs_checked(void *arg, struct err *err)
+{
+    struct collection *c = arg;
+    if (err->kind != ERR_NONE || c->control->stopped)
+        collection_end(c);
+    else
+        loop_work(c->control->platform->loop, remove_blobs, collection_end, c);
+}
+
+static void blobs_listed(void *arg)
+{
+    struct collection *c = arg;
+    op_run(c->control->platform, OP_READ, check_blobs, blobs_checked, c);
+}
+
+static void rows_collected(void *arg, struct err *err)
+{
+    struct collection *c = arg;
+    if (err->kind != ERR_NONE)
+        log_warn(c->control->platform->log, "collect", "%s", err->message);
+    if (err->kind != ERR_NONE || c->control->stopped)
+        collection_end(c);
+    else
+        loop_work(c->control->platform->loop, list_blobs, blobs_listed, c);
+}
+
+static void collect(void *arg)
+{
+    struct control *control = arg;
+    if (control->collecting)
+        return;
+    control->collecting = true;
+    struct collection *c = mem_alloc(sizeof(*c));
+    c->control = control;
+    c->arena = arena_new();
+    c->used = map_new();
+    c->before = clock_wall(control->platform->clock) -
+                control->platform->settings->collect_grace_ms;
+    op_run(control->platform, OP_WRITE, collect_rows, rows_collected, c);
+}
+
+void collect_start(struct control *control)
+{
+    int64_t every = control->platform->settings->collect_ms;
+    if (every > 0)
+        control->collect = loop_timer_start(control->platform->loop, every, every, collect,
+                                            control);
+}

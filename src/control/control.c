@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/control.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "control/control_internal.h"
+#include "control/reconcile.h"
+#include "operation/token.h"
+
+#define AGENT_TOKEN_MS (365LL * 24 * 3600 * 1000)
+
+// One service being brought in step: read on a store thread, applied on the loop.
+struct reconcile {
+    struct control *control;
+    char *service_id;
+    bool force;
+    bool gone;  // the service is deleted
+    struct arena *arena;
+    struct service service;
+    struct runtime runtime;
+};
+
+static int reconcile_read(struct op *op, void *arg, struct err *err)
+{
+    struct reconcile *r = arg;
+    struct service row;
+    if (tx_get(op->tx, &service_entity, str_of(r->service_id), &row, op->arena, err)) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        *err = ERR_INIT;
+        r->gone = true;
+        return 0;
+    }
+    entity_copy(&service_entity, &row, &r->service, r->arena);
+    return runtime_parse(json_of(r->service.runtime), &r->runtime, r->arena, err);
+}
+
+static struct str agent_token(struct reconcile *r)
+{
+    const struct platform *platform = r->control->platform;
+    struct token_claims claims = {
+        .kind = TOKEN_AGENT,
+        .user_id = r->service.id,
+        .service_id = r->service.id,
+        .project_id = r->service.project_id,
+        .expires_at = clock_wall(platform->clock) + AGENT_TOKEN_MS,
+    };
+    return token_make(platform->tokens, &claims, r->arena);
+}
+
+static int reconcile_apply(struct reconcile *r, struct err *err)
+{
+    struct driver *driver = r->control->driver;
+    if (r->gone)
+        return driver_remove(driver, str_of(r->service_id), true, err);
+    struct deployment deployment;
+    reconcile_deployment(&r->service, &r->runtime, r->arena, &deployment);
+    if (deployment.replicas == 0)
+        return driver_remove(driver, str_of(r->service_id), r->force, err);
+    if (r->force)
+        deployment.drain_ms = 0;
+    deployment.agent_token = agent_token(r);
+    return driver_apply(driver, &deployment, err);
+}
+
+static void reconcile_done(void *arg, struct err *err)
+{
+    struct reconcile *r = arg;
+    struct control *control = r->control;
+    if (!control->stopped &&
+        (err->kind != ERR_NONE || (reconcile_apply(r, err) && err->kind != ERR_NOT_FOUND)))
+        log_error(control->platform->log, "control", "service %s: %s", r->service_id, err->message);
+    arena_free(r->arena);
+    mem_free(r->service_id);
+    mem_free(r);
+}
+
+static void reconcile(struct control *control, struct str service_id, bool force)
+{
+    struct reconcile *r = mem_alloc(sizeof(*r));
+    r->control = control;
+    r->service_id = mem_copy(service_id.at, service_id.len);
+    r->force = force;
+    r->arena = arena_new();
+    op_run(control->platform, OP_READ, reconcile_read, reconcile_done, r);
+}
+
+static void on_service_changed(void *arg, const struct event *event)
+{
+    struct control *control = arg;
+    if (control->started && !control->stopped)
+        reconcile(control, event->service_id, event->force);
+}
+
+// ── what the driver and the agents say ───────────────────────────────────────────────────────
+
+void control_on_silent(void *arg, struct str replica_id)
+{
+    struct control *control = arg;
+    struct err err = ERR_INIT;
+    if (driver_signal(control->driver, replica_id, REPLICA_KILL, &err))
+        log_warn(control->platform->log, "control", "replica " STR_FMT " cannot be killed: %s",
+                 STR_ARG(replica_id), err.message);
+}
+
+void control_on_replica(void *arg, struct str replica_id, struct str service_id, const char *state,
+                        struct str phase, struct json failure)
+{
+    replica_spoke(arg, replica_id, service_id, state, phase, failure);
+}
+
+void control_on_change(void *arg, const struct replica_status *status)
+{
+    struct control *control = arg;
+    replica_observed(control, status);
+    if (!control->dispatch)
+        return;
+    if (status->phase == REPLICA_EXITED || status->phase == REPLICA_WAITING) {
+        char reason[1024];
+        snprintf(reason, sizeof(reason), "its agent ended: " STR_FMT "%s" STR_FMT,
+                 STR_ARG(status->reason), status->message.len > 0 ? ": " : "",
+                 STR_ARG(status->message));
+        dispatch_replica_gone(control->dispatch, status->id, str_of(reason));
+    } else if (!control->started) {
+        dispatch_expect(control->dispatch, status->id, status->service_id);
+    }
+}
+
+// ── life ─────────────────────────────────────────────────────────────────────────────────────
+
+struct control *control_new(const struct platform *platform)
+{
+    struct control *control = mem_alloc(sizeof(*control));
+    control->platform = platform;
+    control->replicas = map_new();
+    control->replicas_running = metric_gauge(platform->metrics, "drover_replicas_running", NULL,
+                                             "Agents that are alive.");
+    control->restarts = metric_counter(platform->metrics, "drover_replica_restarts_total", NULL,
+                                       "Agents started again after they ended.");
+    events_subscribe(platform->events, EVENT_SERVICE_CHANGED, on_service_changed, control);
+    events_subscribe(platform->events, EVENT_SERVICE_DELETED, on_service_changed, control);
+    return control;
+}
+
+void control_free(struct control *control)
+{
+    if (!control)
+        return;
+    loop_timer_cancel(control->collect);
+    replica_views_free(control);
+    map_free(control->replicas);
+    mem_free(control);
+}
+
+static void expect_known(void *arg, const struct replica_status *status)
+{
+    struct control *control = arg;
+    if (status->phase != REPLICA_EXITED && status->phase != REPLICA_WAITING)
+        dispatch_expect(control->dispatch, status->id, status->service_id);
+}
+
+void control_attach(struct control *control, struct dispatch *dispatch, struct driver *driver)
+{
+    control->dispatch = dispatch;
+    control->driver = driver;
+    driver_observe(driver, STR_NONE, expect_known, control);
+}
+
+// Every service there is, and every replica of a service that is not.
+struct first_look {
+    struct control *control;
+    struct arena *arena;
+    struct str *ids;
+    size_t count;
+};
+
+static int first_look_read(struct op *op, void *arg, struct err *err)
+{
+    struct first_look *look = arg;
+    struct query query = {.limit = QUERY_LIMIT_MAX};
+    for (;;) {
+        void *rows;
+        size_t count;
+        if (tx_select(op->tx, &service_entity, &query, op->arena, &rows, &count, err))
+            return -1;
+        struct str *ids = arena_array_of(look->arena, struct str, look->count + count + 1);
+        if (look->count > 0)
+            memcpy(ids, look->ids, look->count * sizeof(*ids));
+        for (size_t i = 0; i < count; i++)
+            ids[look->count + i] = arena_copy(look->arena, ((struct service *)rows)[i].id);
+        look->ids = ids;
+        look->count += count;
+        query.offset += (int64_t)count;
+        if ((int64_t)count < query.limit)
+            return 0;
+    }
+}
+
+static void first_look_replica(void *arg, const struct replica_status *status)
+{
+    struct first_look *look = arg;
+    struct str *ids = arena_array_of(look->arena, struct str, look->count + 1);
+    if (look->count > 0)
+        memcpy(ids, look->ids, look->count * sizeof(*ids));
+    ids[look->count++] = arena_copy(look->arena, status->service_id);
+    look->ids = ids;
+}
+
+static void first_look_done(void *arg, struct err *err)
+{
+    struct first_look *look = arg;
+    if (err->kind != ERR_NONE)
+        log_error(look->control->platform->log, "control", "cannot read the services: %s",
+                  err->message);
+    driver_observe(look->control->driver, STR_NONE, first_look_replica, look);
+    struct map *seen = map_new();
+    for (size_t i = 0; i < look->count; i++)
+        if (!map_put(seen, look->ids[i], look))
+            reconcile(look->control, look->ids[i], false);
+    map_free(seen);
+    arena_free(look->arena);
+    mem_free(look);
+}
+
+void control_start(struct control *control)
+{
+    control->started = true;
+    struct first_look *look = mem_alloc(sizeof(*look));
+    look->control = control;
+    look->arena = arena_new();
+    op_run(control->platform, OP_READ, first_look_read, first_look_done, look);
+    collect_start(control);
+}
+
+void control_stop(struct control *control)
+{
+    control->stopped = true;
+    loop_timer_cancel(control->collect);
+    control->collect = NULL;
+}

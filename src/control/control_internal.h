@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of control share this: control.c (services and the driver), replicas.c (the rows of
+// observed replicas), collect.c (housekeeping). Loop thread only.
+#ifndef DROVER_CONTROL_CONTROL_INTERNAL_H
+#define DROVER_CONTROL_CONTROL_INTERNAL_H
+
+#include "base/map.h"
+#include "control/control.h"
+#include "net/loop.h"
+
+struct control {
+    const struct platform *platform;
+    struct dispatch *dispatch;
+    struct driver *driver;
+    struct map *replicas;  // struct replica_view by id
+    struct loop_timer *collect;
+    bool started, stopped, collecting;
+    struct metric *replicas_running, *restarts;
+};
+
+// replicas.c
+struct replica_view;
+void replica_observed(struct control *control, const struct replica_status *status);
+void replica_spoke(struct control *control, struct str replica_id, struct str service_id,
+                   const char *state, struct str phase, struct json failure);
+void replica_views_free(struct control *control);
+
+// collect.c
+void collect_start(struct control *control);
+
+#endif

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/reconcile.h"
+
+#define IDLE_GRACE_MS 10000
+
+int64_t reconcile_replicas(const struct service *service, const struct runtime *runtime)
+{
+    if (!service->active || service->archive)
+        return 0;
+    if (runtime->autoscaler == AUTOSCALER_NONE)
+        return runtime->replicas;
+    return runtime->min_replicas > 0 ? runtime->min_replicas : 1;
+}
+
+void reconcile_deployment(const struct service *service, const struct runtime *runtime,
+                          struct arena *arena, struct deployment *out)
+{
+    *out = (struct deployment){
+        .service_id = service->id,
+        .project_id = service->project_id,
+        .service_name = service->name,
+        .revision = arena_printf(arena, STR_FMT ".%lld", STR_ARG(service->version),
+                                 (long long)service->generation),
+        .replicas = reconcile_replicas(service, runtime),
+        .instance = runtime->instance,
+        // A replaced agent may finish what it runs: as long as one execution may take.
+        .drain_ms = service->execution_timeout * 1000,
+        .grace_ms = IDLE_GRACE_MS,
+    };
+}

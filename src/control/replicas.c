@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rows of observed replicas: what /services/{id}/status shows. Two sources speak of a replica,
+// the driver (its process) and the agent itself (what it is doing); the row is their sum.
+#include "base/mem.h"
+#include "control/control_internal.h"
+
+struct replica_view {
+    char *id, *service_id, *revision;
+    char *state, *reason, *message, *phase;
+    int64_t restarts, exit_code, started_at;
+    bool alive, spoke, failed;
+};
+
+static void text_set(char **slot, struct str text)
+{
+    mem_free(*slot);
+    *slot = text.at ? mem_copy(text.at, text.len) : NULL;
+}
+
+static void view_free(struct replica_view *view)
+{
+    mem_free(view->id);
+    mem_free(view->service_id);
+    mem_free(view->revision);
+    mem_free(view->state);
+    mem_free(view->reason);
+    mem_free(view->message);
+    mem_free(view->phase);
+    mem_free(view);
+}
+
+static struct replica_view *view_of(struct control *control, struct str id, struct str service_id)
+{
+    struct replica_view *view = map_get(control->replicas, id);
+    if (view)
+        return view;
+    view = mem_alloc(sizeof(*view));
+    view->id = mem_copy(id.at, id.len);
+    view->service_id = mem_copy(service_id.at, service_id.len);
+    view->exit_code = INT_NONE;
+    view->started_at = INT_NONE;
+    map_put(control->replicas, str_of(view->id), view);
+    return view;
+}
+
+void replica_views_free(struct control *control)
+{
+    size_t cursor = 0;
+    struct str key;
+    for (struct replica_view *view; (view = map_next(control->replicas, &cursor, &key));
+         cursor = 0) {
+        map_remove(control->replicas, key);
+        view_free(view);
+    }
+}
+
+// ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+struct row_write {
+    struct control *control;
+    struct arena *arena;
+    struct replica row;
+    bool gone;
+};
+
+static int row_work(struct op *op, void *arg, struct err *err)
+{
+    struct row_write *write = arg;
+    struct replica old;
+    bool known = tx_get(op->tx, &replica_entity, write->row.id, &old, op->arena, err) == 0;
+    if (!known && err->kind != ERR_NOT_FOUND)
+        return -1;
+    *err = ERR_INIT;
+    if (write->gone)
+        return known ? tx_delete(op->tx, &replica_entity, write->row.id, err) : 0;
+    struct service service;
+    if (tx_get(op->tx, &service_entity, write->row.service_id, &service, op->arena, err)) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        *err = ERR_INIT;  // the service went first: nothing to show
+        return known ? tx_delete(op->tx, &replica_entity, write->row.id, err) : 0;
+    }
+    write->row.project_id = service.project_id;
+    write->row.updated_at = op->now;
+    write->row.created_at = known ? old.created_at : op->now;
+    return known ? tx_update(op->tx, &replica_entity, &write->row, err)
+                 : tx_insert(op->tx, &replica_entity, &write->row, err);
+}
+
+static void row_done(void *arg, struct err *err)
+{
+    struct row_write *write = arg;
+    if (err->kind != ERR_NONE) {
+        log_warn(write->control->platform->log, "control", "replica " STR_FMT " not recorded: %s",
+                 STR_ARG(write->row.id), err->message);
+    } else {
+        struct event event = {.kind = EVENT_REPLICA_CHANGED,
+                              .id = write->row.id,
+                              .service_id = write->row.service_id};
+        events_publish(write->control->platform->events, &event);
+    }
+    arena_free(write->arena);
+    mem_free(write);
+}
+
+static struct str copy_of(struct arena *arena, const char *text)
+{
+    return arena_copy(arena, str_of(text));
+}
+
+static void view_write(struct control *control, const struct replica_view *view, bool gone)
+{
+    struct row_write *write = mem_alloc(sizeof(*write));
+    write->control = control;
+    write->gone = gone;
+    write->arena = arena_new();
+    struct replica *row = &write->row;
+    entity_clear(&replica_entity, row);
+    row->id = copy_of(write->arena, view->id);
+    row->service_id = copy_of(write->arena, view->service_id);
+    row->service_version = copy_of(write->arena, view->revision);
+    row->state = copy_of(write->arena, view->state);
+    row->reason = copy_of(write->arena, view->reason);
+    row->message = copy_of(write->arena, view->message);
+    row->phase = copy_of(write->arena, view->phase);
+    row->restarts = view->restarts;
+    row->exit_code = view->exit_code;
+    row->started_at = view->started_at;
+    op_run(control->platform, OP_WRITE_LAZY, row_work, row_done, write);
+}
+
+// ── what is said ─────────────────────────────────────────────────────────────────────────────
+
+static bool text_is(const char *text, struct str other) { return str_eq(str_of(text), other); }
+
+void replica_observed(struct control *control, const struct replica_status *status)
+{
+    struct replica_view *view = view_of(control, status->id, status->service_id);
+    bool alive = status->phase == REPLICA_STARTING || status->phase == REPLICA_RUNNING ||
+                 status->phase == REPLICA_STOPPING;
+    metric_add(control->replicas_running, (int64_t)alive - (int64_t)view->alive);
+    if (status->restarts > view->restarts)
+        metric_add(control->restarts, status->restarts - view->restarts);
+    view->alive = alive;
+    view->restarts = status->restarts;
+    view->exit_code = status->exit_code;
+    view->started_at = status->started_at;
+    text_set(&view->revision, status->revision);
+    if (status->phase == REPLICA_EXITED) {
+        view_write(control, view, true);
+        map_remove(control->replicas, status->id);
+        view_free(view);
+        return;
+    }
+    if (!alive)
+        view->spoke = false;
+    if (status->phase == REPLICA_STOPPING)
+        text_set(&view->state, STR("draining"));
+    else if (!alive)
+        text_set(&view->state, STR("exited"));
+    else if (!view->spoke)
+        text_set(&view->state, STR("starting"));
+    // What the agent said of its failure is better than its last lines on stderr.
+    if (!view->failed || (alive && view->spoke)) {
+        text_set(&view->reason, status->reason);
+        text_set(&view->message, status->message);
+    } else if (!alive) {
+        text_set(&view->reason, status->reason);
+    }
+    view_write(control, view, false);
+}
+
+static struct str failure_text(struct json failure, struct arena *arena)
+{
+    struct json message, stack;
+    struct str m = json_get(failure, "message", &message) ? json_str(message, arena) : STR_NONE;
+    struct str s = json_get(failure, "stack", &stack) ? json_str(stack, arena) : STR_NONE;
+    return s.len > 0 ? s : m;
+}
+
+void replica_spoke(struct control *control, struct str replica_id, struct str service_id,
+                   const char *state, struct str phase, struct json failure)
+{
+    struct replica_view *view = view_of(control, replica_id, service_id);
+    bool ready = str_is(STR("ready"), state);
+    bool news = !text_is(view->state, str_of(state)) || !text_is(view->phase, phase) ||
+                failure.type == JSON_OBJECT;
+    view->spoke = true;
+    if (!news)
+        return;
+    text_set(&view->state, str_of(state));
+    text_set(&view->phase, ready ? STR_NONE : phase);
+    if (failure.type == JSON_OBJECT) {
+        struct arena *scratch = arena_new();
+        view->failed = true;
+        text_set(&view->message, failure_text(failure, scratch));
+        arena_free(scratch);
+    } else if (ready) {
+        view->failed = false;
+        text_set(&view->reason, STR_NONE);
+        text_set(&view->message, STR_NONE);
+    }
+    view_write(control, view, false);
+}
