@@ -18,6 +18,7 @@ struct api_config {
 };
 
 struct api *api_start(const struct api_config *config, struct err *err);  // both listeners
+const struct api_config *api_config(const struct api *api);               // borrowed
 void api_address(const struct api *api, char *out,
                  size_t size);  // the public one, "127.0.0.1:8080"
 // Stops accepting, answers what waits, then calls done; the api is freed.

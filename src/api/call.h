@@ -61,7 +61,9 @@ struct route {
     const char *tag;           // OpenAPI tag and docs heading: "Services"
     const char *request;       // schema names in api/schema.c; NULL: none
     const char *response;
-    int success;  // 200 unless said (0: 200)
+    int success;        // 200 unless said (0: 200)
+    bool at_root;       // the path is not under /api/v1
+    const char *query;  // query parameters for OpenAPI, "mode:skip|overwrite system:boolean"; NULL
 };
 
 struct call {
@@ -71,7 +73,8 @@ struct call {
     struct op op;               // tx only while the handler runs in READ or WRITE mode
     struct str params[3];       // path parameters in order, decoded
     struct json body;           // JSON_ABSENT when none
-    // what the scope look-up found, so that the handler need not read it again
+    // what the scope look-up found, so that the handler need not read it again; of the project only
+    // the id unless the scope is SCOPE_PROJECT or SCOPE_BODY
     struct project project;
     union {
         struct dataset dataset;
@@ -82,21 +85,39 @@ struct call {
         struct command command;
     } subject;
     // the answer
-    int status;              // 0: the route's success status
-    struct buf reply;        // JSON
-    struct json_writer out;  // writes into reply
-    void *data;              // ROUTE_LOOP handlers' own
+    int status;                // 0: the route's success status
+    struct buf reply;          // JSON
+    struct json_writer out;    // writes into reply
+    const char *content_type;  // of the reply; NULL: application/json
+    void *data;                // ROUTE_LOOP handlers' own
+    // For handlers on the loop. on_body: a BODY_STREAM has come whole. on_gone: the client left,
+    // its body broke off, or the server is stopping: stop what waits and call call_finish soon
+    // (after the done of a call_run under way); http may be NULL from then on.
+    void (*on_body)(struct call *call);
+    void (*on_gone)(struct call *call);
 };
 
 struct str call_param(const struct call *call, int index);
 struct str call_query(const struct call *call,
                       const char *name);  // copied before the handler runs: any thread
 bool call_query_bool(const struct call *call, const char *name);
+// Adds a header to the answer; both texts must live in op.arena or longer. Any thread.
+void call_header(struct call *call, const char *name, struct str value);
+struct str call_request_id(const struct call *call);
 
 // ROUTE_LOOP: sends call->reply (or err). Frees the call. Loop thread.
 void call_finish(struct call *call, const struct err *err);
+// ROUTE_LOOP: answers with bytes of a file; takes fd. Frees the call. Loop thread.
+struct call_file {
+    int fd, status;
+    const char *content_type;
+    int64_t offset, length;
+};
+void call_finish_file(struct call *call, const struct call_file *file);
 // ROUTE_LOOP: runs fn on a store thread with identity and scope checked, then done on the loop (the
-// call goes on).
+// call goes on). A
+// ROUTE_LOOP handler that touches anything protected must do it inside call_run: nothing but the
+// token's signature was checked before.
 void call_run(struct call *call, enum op_mode mode, int (*fn)(struct call *call, struct err *err),
               void (*done)(struct call *call, struct err *err));
 

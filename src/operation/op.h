@@ -78,6 +78,9 @@ void op_event(struct op *op, const struct event *event);
 MUST_CHECK int op_audit(struct op *op, const char *action, const struct entity *entity,
                         const void *before, const void *after, struct err *err);
 
+// Publishes what op_event noted, in order, and forgets it. After the commit, loop thread.
+void op_publish(struct op *op);
+
 // Runs fn as a store job and done on the loop: events first, then done. For everything that is not
 // an API call (controllers, dispatch); the API has the same inside (api/call.h). The arena is freed
 // after done. Loop thread.

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/api_internal.h"
+
+static int scope_project(struct call *call, struct str *project_id, struct err *err)
+{
+    struct op *op = &call->op;
+    struct str name = call_param(call, 0);
+    if (tx_get(op->tx, &project_entity, name, &call->project, op->arena, err)) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        struct filter *filter = filter_eq_text(&project_entity, "name", name, op->arena);
+        if (tx_find(op->tx, &project_entity, filter, &call->project, op->arena, err)) {
+            if (err->kind != ERR_NOT_FOUND)
+                return -1;
+            return err_set(err, ERR_NOT_FOUND, "There is no project " STR_FMT, STR_ARG(name));
+        }
+        *err = ERR_INIT;
+    }
+    *project_id = call->project.id;
+    return 0;
+}
+
+// {"projectId"}, as datasets and others also {"projects": [id]} or {"project"}.
+static int body_project(struct call *call, struct str *out, struct err *err)
+{
+    struct json value, first;
+    struct str key;
+    if (json_get(call->body, "projectId", &value) && value.type == JSON_STRING) {
+        *out = json_str(value, call->op.arena);
+        return 0;
+    }
+    if (json_get(call->body, "project", &value) && value.type == JSON_STRING) {
+        *out = json_str(value, call->op.arena);
+        return 0;
+    }
+    if (json_get(call->body, "projects", &value) && value.type == JSON_ARRAY) {
+        struct json_iter it = json_each(value);
+        if (json_next(&it, &key, &first) && first.type == JSON_STRING) {
+            *out = json_str(first, call->op.arena);
+            return 0;
+        }
+    }
+    return err_field(err, "projectId", "projectId is missing: name the project this belongs to");
+}
+
+static int scope_body(struct call *call, struct str *project_id, struct err *err)
+{
+    struct op *op = &call->op;
+    if (body_project(call, project_id, err))
+        return -1;
+    if (tx_get(op->tx, &project_entity, *project_id, &call->project, op->arena, err)) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        return err_set(err, ERR_NOT_FOUND, "There is no project " STR_FMT, STR_ARG(*project_id));
+    }
+    return 0;
+}
+
+struct subject {
+    const struct entity *entity;
+    size_t project_id;  // offset in the entity's struct
+};
+
+static const struct subject *subject_of(enum route_scope scope)
+{
+    static const struct subject subjects[] = {
+        [SCOPE_DATASET] = {&dataset_entity, offsetof(struct dataset, project_id)},
+        [SCOPE_ITEM] = {&item_entity, offsetof(struct item, project_id)},
+        [SCOPE_PACKAGE] = {&package_entity, offsetof(struct package, project_id)},
+        [SCOPE_SERVICE] = {&service_entity, offsetof(struct service, project_id)},
+        [SCOPE_EXECUTION] = {&execution_entity, offsetof(struct execution, project_id)},
+        [SCOPE_COMMAND] = {&command_entity, offsetof(struct command, project_id)},
+    };
+    return &subjects[scope];
+}
+
+static int scope_subject(struct call *call, struct str *project_id, struct err *err)
+{
+    const struct subject *subject = subject_of(call->route->scope);
+    struct op *op = &call->op;
+    struct str id = call_param(call, 0);
+    if (tx_get(op->tx, subject->entity, id, &call->subject, op->arena, err)) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        return err_set(err, ERR_NOT_FOUND, "There is no %s " STR_FMT, subject->entity->name,
+                       STR_ARG(id));
+    }
+    *project_id = *(const struct str *)(const void *)((const char *)&call->subject +
+                                                      subject->project_id);
+    call->project.id = *project_id;
+    return 0;
+}
+
+// What needs no role in the project: global packages may be read by everyone, and a command that
+// belongs to no project by whoever started it.
+static bool open_to_all(const struct call *call)
+{
+    if (call->route->scope == SCOPE_PACKAGE)
+        return call->subject.package.global && call->route->role <= ROLE_VIEWER;
+    if (call->route->scope == SCOPE_COMMAND && !call->subject.command.project_id.at)
+        return str_eq(call->subject.command.creator, call->op.caller.user_id);
+    return false;
+}
+
+int call_check(struct call *call, struct err *err)
+{
+    struct str project_id = STR_NONE;
+    enum route_scope scope = call->route->scope;
+    int rc = 0;
+    if (scope == SCOPE_PUBLIC)
+        return 0;
+    if (access_identify(&call->op, err))
+        return -1;
+    if (scope == SCOPE_CALLER)
+        return 0;
+    if (scope == SCOPE_ADMIN)
+        return access_require_admin(&call->op, err);
+    entity_clear(&project_entity, &call->project);
+    if (scope == SCOPE_PROJECT)
+        rc = scope_project(call, &project_id, err);
+    else if (scope == SCOPE_BODY)
+        rc = scope_body(call, &project_id, err);
+    else
+        rc = scope_subject(call, &project_id, err);
+    if (rc)
+        return -1;
+    if (open_to_all(call))
+        return 0;
+    return access_require(&call->op, project_id, call->route->role, err);
+}

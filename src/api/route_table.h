@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// api/route_table: every route of the public listener. A resource file defines one list; adding it
+// is one line here and one in route_table.c.
+#ifndef DROVER_API_ROUTE_TABLE_H
+#define DROVER_API_ROUTE_TABLE_H
+
+#include "api/call.h"
+
+extern const struct route_list account_routes, audit_routes, dataset_routes, health_routes,
+    item_routes, member_routes, misc_routes, openapi_routes, project_routes;
+
+const struct route_list *const *route_table(size_t *count);
+
+// The table as a JSON array, for tests and documentation: method, path, scope, role, body, mode,
+// operationId, summary, tag, success.
+void route_table_dump(struct buf *out);
+
+#endif

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/schema.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "model/entities.h"
+
+static const struct {
+    const char *name;
+    const struct entity *entity;
+} entities[] = {
+    {"Org", &org_entity},         {"User", &user_entity},
+    {"ApiKey", &api_key_entity},  {"Project", &project_entity},
+    {"Member", &member_entity},   {"Dataset", &dataset_entity},
+    {"Item", &item_entity},       {"Package", &package_entity},
+    {"Service", &service_entity}, {"Execution", &execution_entity},
+    {"Command", &command_entity}, {"Audit", &audit_entity},
+};
+
+#define TEXT "{\"type\":\"string\"}"
+
+static const struct {
+    const char *name, *json;
+} shapes[] = {
+    {"Error",
+     "{\"type\":\"object\",\"required\":[\"statusCode\",\"message\",\"code\",\"requestId\"],"
+     "\"properties\":{\"statusCode\":{\"type\":\"integer\"},\"message\":" TEXT ",\"code\":" TEXT
+     ",\"field\":" TEXT ",\"requestId\":" TEXT "}}"},
+    {"Any", "{}"},
+    {"Object", "{\"type\":\"object\"}"},
+    {"Number", "{\"type\":\"number\"}"},
+    {"Health",
+     "{\"type\":\"object\",\"required\":[\"status\"],\"properties\":{\"status\":" TEXT "}}"},
+    {"Query",
+     "{\"type\":\"object\",\"properties\":{\"filter\":{\"type\":\"object\"},"
+     "\"sort\":{\"type\":\"object\",\"maxProperties\":4,\"additionalProperties\":"
+     "{\"type\":\"string\",\"enum\":[\"ascending\",\"descending\"]}},"
+     "\"page\":{\"type\":\"integer\",\"minimum\":0},"
+     "\"pageSize\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000},\"resource\":" TEXT "}}"},
+    {"TokenRequest",
+     "{\"type\":\"object\",\"required\":[\"type\"],\"properties\":{"
+     "\"type\":{\"type\":\"string\",\"enum\":[\"user_credentials\",\"refresh_token\"]},"
+     "\"username\":" TEXT ",\"password\":" TEXT ",\"refresh_token\":" TEXT "}}"},
+    {"TokenAnswer",
+     "{\"type\":\"object\",\"required\":[\"id_token\",\"access_token\",\"expires_in\"],"
+     "\"properties\":{\"id_token\":" TEXT ",\"access_token\":" TEXT ",\"refresh_token\":" TEXT
+     ",\"token_type\":" TEXT ",\"expires_in\":{\"type\":\"integer\"}}}"},
+    {"PasswordChange",
+     "{\"type\":\"object\",\"required\":[\"oldPassword\",\"newPassword\"],\"properties\":{"
+     "\"oldPassword\":" TEXT ",\"newPassword\":{\"type\":\"string\",\"minLength\":10,"
+     "\"maxLength\":256}}}"},
+    {"UserInvite",
+     "{\"type\":\"object\",\"required\":[\"email\"],\"properties\":{\"email\":" TEXT
+     ",\"firstName\":" TEXT ",\"lastName\":" TEXT
+     ",\"admin\":{\"type\":\"boolean\"},\"password\":{\"type\":\"string\",\"minLength\":10,"
+     "\"maxLength\":256}}}"},
+    {"UserInvited",
+     "{\"allOf\":[{\"$ref\":\"#/components/schemas/User\"},{\"type\":\"object\",\"properties\":{"
+     "\"password\":{\"type\":\"string\",\"description\":\"Generated when the request gave "
+     "none; shown once.\"}}}]}"},
+    {"ApiKeyRequest",
+     "{\"type\":\"object\",\"properties\":{\"userId\":" TEXT ",\"description\":" TEXT "}}"},
+    {"ApiKeyMade",
+     "{\"allOf\":[{\"$ref\":\"#/components/schemas/ApiKey\"},{\"type\":\"object\",\"required\":"
+     "[\"jwt\"],\"properties\":{\"jwt\":{\"type\":\"string\",\"description\":\"The key itself; "
+     "shown once.\"}}}]}"},
+    {"MemberRole",
+     "{\"type\":\"object\",\"required\":[\"role\"],\"properties\":{\"role\":{\"type\":"
+     "\"string\",\"enum\":[\"owner\",\"developer\",\"viewer\"]}}}"},
+    {"MemberAdd", "{\"type\":\"object\",\"properties\":{\"role\":{\"type\":\"string\",\"enum\":"
+                  "[\"owner\",\"developer\",\"viewer\"]}}}"},
+    {"MemberBatch",
+     "{\"type\":\"object\",\"required\":[\"members\"],\"properties\":{\"members\":{\"type\":"
+     "\"array\",\"maxItems\":100,\"items\":{\"type\":\"object\",\"required\":[\"userId\"],"
+     "\"properties\":{\"userId\":" TEXT ",\"role\":{\"type\":\"string\",\"enum\":[\"owner\","
+     "\"developer\",\"viewer\"]}}}}}}"},
+    {"ItemUpload", "{\"type\":\"object\",\"required\":[\"path\"],\"properties\":{"
+                   "\"type\":{\"type\":\"string\",\"enum\":[\"file\",\"dir\"]},\"path\":" TEXT
+                   ",\"metadata\":{\"type\":\"object\"},\"description\":" TEXT
+                   ",\"file\":{\"type\":\"string\",\"format\":\"binary\"}}}"},
+    {"Deleted", "{\"type\":\"object\",\"properties\":{\"deleted\":{\"type\":\"integer\"}}}"},
+    {"AuditQuery", "{\"type\":\"object\",\"properties\":{\"projectId\":" TEXT
+                   ",\"filter\":{\"type\":\"object\"},\"sort\":{\"type\":\"object\"},"
+                   "\"page\":{\"type\":\"integer\",\"minimum\":0},\"pageSize\":{\"type\":"
+                   "\"integer\",\"minimum\":1,\"maximum\":1000}}}"},
+    {"InstanceCatalog", "{}"},
+    {"NameValid", "{\"type\":\"object\",\"properties\":{\"valid\":{\"type\":\"boolean\"}}}"},
+    {"DatasetCreateBody",
+     "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":{\"type\":\"string\","
+     "\"minLength\":1,\"maxLength\":256},\"projectId\":" TEXT
+     ",\"projects\":{\"type\":\"array\",\"items\":" TEXT
+     ",\"minItems\":1,\"maxItems\":1},\"metadata\":{\"type\":\"object\"}}}"},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static size_t base_length(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 2 && strcmp(name + len - 2, "[]") == 0 ? len - 2 : len;
+}
+
+static bool entity_name(const char *entity, const char *name, size_t len)
+{
+    static const char *const suffixes[] = {"", "Create", "Patch", "Page"};
+    size_t own = strlen(entity);
+    if (len < own || strncmp(entity, name, own) != 0)
+        return false;
+    for (size_t i = 0; i < COUNT(suffixes); i++) {
+        if (strlen(suffixes[i]) == len - own && strncmp(suffixes[i], name + own, len - own) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool schema_known(const char *name)
+{
+    size_t len = base_length(name);
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        if (strlen(shapes[i].name) == len && strncmp(shapes[i].name, name, len) == 0)
+            return true;
+    }
+    for (size_t i = 0; i < COUNT(entities); i++) {
+        if (entity_name(entities[i].name, name, len))
+            return true;
+    }
+    return false;
+}
+
+void schema_reference(const char *name, struct json_writer *out)
+{
+    char text[128];
+    size_t len = base_length(name);
+    bool array = name[len] != '\0';
+    json_w_object(out);
+    if (array) {
+        json_w_pair_str(out, "type", STR("array"));
+        json_w_key(out, "items");
+        json_w_object(out);
+    }
+    snprintf(text, sizeof(text), "#/components/schemas/%.*s", (int)len, name);
+    json_w_pair_str(out, "$ref", str_of(text));
+    if (array)
+        json_w_object_end(out);
+    json_w_object_end(out);
+}
+
+static void key_of(struct json_writer *out, const char *name, const char *suffix)
+{
+    char text[128];
+    snprintf(text, sizeof(text), "%s%s", name, suffix);
+    json_w_key(out, text);
+}
+
+static void page_schema(const char *name, struct json_writer *out)
+{
+    char items[128];
+    snprintf(items, sizeof(items), "%s[]", name);
+    json_w_object(out);
+    json_w_pair_str(out, "type", STR("object"));
+    json_w_pair_raw(out, "required",
+                    STR("[\"items\",\"totalItemsCount\",\"totalPagesCount\",\"hasNextPage\"]"));
+    json_w_key(out, "properties");
+    json_w_object(out);
+    json_w_key(out, "items");
+    schema_reference(items, out);
+    json_w_pair_raw(out, "totalItemsCount", STR("{\"type\":\"integer\"}"));
+    json_w_pair_raw(out, "totalPagesCount", STR("{\"type\":\"integer\"}"));
+    json_w_pair_raw(out, "hasNextPage", STR("{\"type\":\"boolean\"}"));
+    json_w_object_end(out);
+    json_w_object_end(out);
+}
+
+void schema_components(struct json_writer *out)
+{
+    for (size_t i = 0; i < COUNT(entities); i++) {
+        json_w_key(out, entities[i].name);
+        entity_schema(entities[i].entity, out);
+        key_of(out, entities[i].name, "Create");
+        entity_body_schema(entities[i].entity, DECODE_CREATE, out);
+        key_of(out, entities[i].name, "Patch");
+        entity_body_schema(entities[i].entity, DECODE_PATCH, out);
+        key_of(out, entities[i].name, "Page");
+        page_schema(entities[i].name, out);
+    }
+    for (size_t i = 0; i < COUNT(shapes); i++)
+        json_w_pair_raw(out, shapes[i].name, str_of(shapes[i].json));
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "operation/event.h"
+
+#include "base/mem.h"
+
+struct subscriber {
+    void (*fn)(void *arg, const struct event *event);
+    void *arg;
+    struct subscriber *next;
+};
+
+struct events {
+    struct subscriber *first[EVENT_KINDS];
+};
+
+struct events *events_new(void) { return mem_alloc(sizeof(struct events)); }
+
+void events_free(struct events *events)
+{
+    if (!events)
+        return;
+    for (int kind = 0; kind < EVENT_KINDS; kind++) {
+        struct subscriber *next;
+        for (struct subscriber *it = events->first[kind]; it; it = next) {
+            next = it->next;
+            mem_free(it);
+        }
+    }
+    mem_free(events);
+}
+
+void events_subscribe(struct events *events, enum event_kind kind,
+                      void (*fn)(void *arg, const struct event *event), void *arg)
+{
+    struct subscriber *subscriber = mem_alloc(sizeof(*subscriber));
+    struct subscriber **end = &events->first[kind];
+    *subscriber = (struct subscriber){.fn = fn, .arg = arg};
+    while (*end)
+        end = &(*end)->next;
+    *end = subscriber;
+}
+
+void events_publish(struct events *events, const struct event *event)
+{
+    for (struct subscriber *it = events->first[event->kind]; it; it = it->next)
+        it->fn(it->arg, event);
+}

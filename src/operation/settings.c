@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "operation/settings.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define OPTION(flag_, env_, key_, kind, member, ...)                                               \
+    {                                                                                              \
+        .flag = "--" flag_, .env = "DROVER_" env_, .key = key_, .type = OPTION_##kind,             \
+        .offset = offsetof(struct settings, member), __VA_ARGS__                                   \
+    }
+
+#define MINUTE 60000LL
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define KIB    1024LL
+#define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
+
+#define PLACES   "Places and addresses"
+#define LOGGING  "Logging"
+#define LIMITS   "Limits of requests"
+#define ACCOUNTS "Accounts"
+#define RUNNING  "Executions"
+#define DRIVERS  "Agents on this machine"
+#define KEEPING  "Housekeeping"
+
+static const struct option options[] = {
+    OPTION("data", "DATA", "data", TEXT, data, .fallback = "./drover-data", .unit = "DIR",
+           .group = PLACES, .help = "Folder of everything that is kept; made at first start."),
+    OPTION("listen", "LISTEN", "listen", TEXT, listen, .fallback = "127.0.0.1:8080",
+           .unit = "HOST:PORT", .group = PLACES, .help = "Where the API is served."),
+    OPTION("public-url", "PUBLIC_URL", "publicUrl", TEXT, public_url, .unit = "URL",
+           .group = PLACES,
+           .help = "Address under which functions and browsers reach the API; made from --listen "
+                   "when not given."),
+    OPTION("agent-listen", "AGENT_LISTEN", "agentListen", TEXT, agent_listen, .unit = "WHERE",
+           .group = PLACES,
+           .help = "Where agents connect: unix:PATH or HOST:PORT; unix:DIR/agent.sock when not "
+                   "given."),
+    OPTION("agent-url", "AGENT_URL", "agentUrl", TEXT, agent_url, .unit = "URL", .group = PLACES,
+           .help = "Address that agents are told to connect to; --agent-listen when not given."),
+    OPTION("tls-cert", "TLS_CERT", "tlsCert", TEXT, tls_cert, .unit = "FILE", .group = PLACES,
+           .help = "Certificate chain (PEM) for HTTPS; needs --tls-key."),
+    OPTION("tls-key", "TLS_KEY", "tlsKey", TEXT, tls_key, .unit = "FILE", .group = PLACES,
+           .help = "Private key (PEM) of --tls-cert."),
+    OPTION("config", "CONFIG", NULL, TEXT, config, .unit = "FILE", .group = PLACES,
+           .help = "JSON file with options; flags and environment variables win over it."),
+    OPTION("cache", "CACHE", "cache", TEXT, cache, .unit = "DIR", .group = PLACES,
+           .help = "Folder of unpacked code and Python environments, may be deleted at any stop; "
+                   "DIR/cache when not given."),
+    OPTION("python", "PYTHON", "python", TEXT, python, .fallback = "python3", .unit = "PROGRAM",
+           .group = PLACES, .help = "Interpreter that runs Python functions (3.8 or newer)."),
+    OPTION("store", "STORE", "store", CHOICE, store, .fallback = "sqlite",
+           .choices = "sqlite|memory", .group = PLACES,
+           .help = "Where state is kept; memory forgets everything at the end."),
+    OPTION("queue", "QUEUE", "queue", CHOICE, queue, .fallback = "embedded",
+           .choices = "embedded|memory", .group = PLACES,
+           .help = "Which queue hands executions to agents."),
+    OPTION("driver", "DRIVER", "driver", CHOICE, driver, .fallback = "process",
+           .choices = "process|memory", .group = PLACES, .help = "What starts and watches agents."),
+
+    OPTION("log-level", "LOG_LEVEL", "logLevel", CHOICE, log_level, .fallback = "info",
+           .choices = "debug|info|warn|error", .group = LOGGING,
+           .help = "The least important lines that are written."),
+    OPTION("log-format", "LOG_FORMAT", "logFormat", CHOICE, log_format, .fallback = "text",
+           .choices = "text|json", .group = LOGGING, .help = "Form of a log line."),
+
+    OPTION("max-body", "MAX_BODY", "maxBody", BYTES, body_max, .fallback = "20MiB", .min = 64 * KIB,
+           .max = GIB, .group = LIMITS, .help = "Largest JSON body of a request."),
+    OPTION("max-upload", "MAX_UPLOAD", "maxUpload", BYTES, upload_max, .fallback = "10GiB",
+           .min = MIB, .max = 16 * 1024 * GIB, .group = LIMITS, .help = "Largest uploaded file."),
+    OPTION("max-json-depth", "MAX_JSON_DEPTH", "maxJsonDepth", INT, json_depth, .fallback = "64",
+           .min = 8, .max = 512, .group = LIMITS, .help = "Deepest nesting of a JSON body."),
+    OPTION("max-input", "MAX_INPUT", "maxInput", BYTES, input_max, .fallback = "16MiB", .min = KIB,
+           .max = 16 * MIB, .group = LIMITS, .help = "Largest input of an execution (JSON)."),
+    OPTION("max-output", "MAX_OUTPUT", "maxOutput", BYTES, output_max, .fallback = "16MiB",
+           .min = KIB, .max = 16 * MIB, .group = LIMITS,
+           .help = "Largest output of an execution (JSON)."),
+    OPTION("max-bulk", "MAX_BULK", "maxBulk", INT, bulk_max, .fallback = "1000", .min = 1,
+           .max = 100000, .group = LIMITS, .help = "Most executions in one request."),
+    OPTION("max-connections", "MAX_CONNECTIONS", "maxConnections", INT, connections_max,
+           .fallback = "10000", .min = 1, .max = 1000000, .group = LIMITS,
+           .help = "Open connections; further clients wait."),
+    OPTION("max-connections-per-address", "MAX_CONNECTIONS_PER_ADDRESS", "maxConnectionsPerAddress",
+           INT, connections_per_address, .fallback = "0", .min = 0, .max = 1000000, .group = LIMITS,
+           .help = "Open connections of one client address; 0: no limit."),
+    OPTION("idle-timeout", "IDLE_TIMEOUT", "idleTimeout", SECONDS, idle_ms, .fallback = "75s",
+           .min = 1000, .max = HOUR, .unit = "TIME", .group = LIMITS,
+           .help = "A connection that is silent for so long is closed."),
+    OPTION("backlog-max", "BACKLOG_MAX", "backlogMax", INT, backlog_max, .fallback = "20000",
+           .min = 1, .max = 10000000, .group = LIMITS,
+           .help = "Changes waiting to be written before callers are told to wait (429)."),
+    OPTION("max-wait", "MAX_WAIT", "maxWait", SECONDS, wait_max_ms, .fallback = "60s", .min = 1000,
+           .max = HOUR, .unit = "TIME", .group = LIMITS,
+           .help = "Longest that a call waits for an execution to finish."),
+    OPTION("max-archive", "MAX_ARCHIVE", "maxArchive", BYTES, archive_max, .fallback = "1GiB",
+           .min = MIB, .max = 1024 * GIB, .group = LIMITS,
+           .help = "Largest unpacked size of a package's code."),
+    OPTION("max-archive-entries", "MAX_ARCHIVE_ENTRIES", "maxArchiveEntries", INT, archive_entries,
+           .fallback = "100000", .min = 1, .max = 10000000, .group = LIMITS,
+           .help = "Most files in a package's code."),
+
+    OPTION("login-ttl", "LOGIN_TTL", "loginTtl", SECONDS, login_ttl_ms, .fallback = "24h",
+           .min = 5 * MINUTE, .max = 366 * DAY, .unit = "TIME", .group = ACCOUNTS,
+           .help = "How long a login token is good."),
+    OPTION("refresh-ttl", "REFRESH_TTL", "refreshTtl", SECONDS, refresh_ttl_ms, .fallback = "30d",
+           .min = 5 * MINUTE, .max = 3660 * DAY, .unit = "TIME", .group = ACCOUNTS,
+           .help = "How long a refresh token is good."),
+    OPTION("api-key-ttl", "API_KEY_TTL", "apiKeyTtl", SECONDS, api_key_ttl_ms, .fallback = "3650d",
+           .min = HOUR, .max = 36500 * DAY, .unit = "TIME", .group = ACCOUNTS,
+           .help = "How long a new API key is good."),
+    OPTION("service-token-ttl", "SERVICE_TOKEN_TTL", "serviceTokenTtl", SECONDS,
+           service_token_ttl_ms, .fallback = "24h", .min = 5 * MINUTE, .max = 366 * DAY,
+           .unit = "TIME", .group = ACCOUNTS,
+           .help = "How long a token given to a function is good; it is renewed in time."),
+    OPTION("login-tries", "LOGIN_TRIES", "loginTries", INT, login_tries, .fallback = "10", .min = 1,
+           .max = 100000, .group = ACCOUNTS,
+           .help = "Failed logins per minute, for each account and each address."),
+
+    OPTION("lease", "LEASE", "lease", SECONDS, lease_ms, .fallback = "15s", .min = 1000,
+           .max = 10 * MINUTE, .unit = "TIME", .group = RUNNING,
+           .help = "How long a silent agent keeps its executions."),
+    OPTION("drain-time", "DRAIN_TIME", "drainTime", INT, drain_default_s, .fallback = "600",
+           .min = 0, .max = 31536000, .unit = "SECONDS", .group = RUNNING,
+           .help = "Time to finish for replicas of services that do not say (drainTime)."),
+    OPTION("execution-timeout", "EXECUTION_TIMEOUT", "executionTimeout", INT, timeout_default_s,
+           .fallback = "3600", .min = 1, .max = 315360000, .unit = "SECONDS", .group = RUNNING,
+           .help = "Limit for executions of services that do not say (executionTimeout)."),
+    OPTION("max-attempts", "MAX_ATTEMPTS", "maxAttempts", INT, attempts_default, .fallback = "3",
+           .min = 1, .max = 1000, .group = RUNNING,
+           .help = "Attempts for executions of services that do not say (maxAttempts)."),
+    OPTION("max-log-line", "MAX_LOG_LINE", "maxLogLine", BYTES, log_line_max, .fallback = "16KiB",
+           .min = 256, .max = MIB, .group = RUNNING,
+           .help = "Longest log line; the rest is cut off."),
+    OPTION("max-log-lines", "MAX_LOG_LINES", "maxLogLines", INT, log_lines_per_execution,
+           .fallback = "100000", .min = 1, .max = 1000000000, .group = RUNNING,
+           .help = "Most log lines of one execution."),
+    OPTION("dtlpy-version", "DTLPY_VERSION", "dtlpyVersion", TEXT, dtlpy_version,
+           .fallback = "1.126.5", .unit = "VERSION", .group = RUNNING,
+           .help = "dtlpy for services that do not say (versions.dtlpy); none: not installed."),
+
+    OPTION("backoff-first", "BACKOFF_FIRST", "backoffFirst", SECONDS, backoff_first_ms,
+           .fallback = "10s", .min = 10, .max = HOUR, .unit = "TIME", .group = DRIVERS,
+           .help = "Wait before an agent that crashed is started again; doubles each time."),
+    OPTION("backoff-max", "BACKOFF_MAX", "backoffMax", SECONDS, backoff_max_ms, .fallback = "5m",
+           .min = 10, .max = DAY, .unit = "TIME", .group = DRIVERS,
+           .help = "Longest wait before an agent is started again."),
+    OPTION("backoff-reset", "BACKOFF_RESET", "backoffReset", SECONDS, backoff_reset_ms,
+           .fallback = "10m", .min = 10, .max = DAY, .unit = "TIME", .group = DRIVERS,
+           .help = "An agent that ran for so long starts with the first wait again."),
+    OPTION("capacity-cpu", "CAPACITY_CPU", "capacityCpu", INT, capacity_cpu_milli, .fallback = "0",
+           .min = 0, .max = 100000000, .unit = "MILLICORES", .group = DRIVERS,
+           .help = "Thousandths of cores that agents may be given; 0: no limit."),
+
+    OPTION("collect", "COLLECT", "collect", SECONDS, collect_ms, .fallback = "10m", .min = 1000,
+           .max = 30 * DAY, .unit = "TIME", .group = KEEPING,
+           .help = "How often files that nothing refers to are looked for."),
+    OPTION("collect-grace", "COLLECT_GRACE", "collectGrace", SECONDS, collect_grace_ms,
+           .fallback = "1h", .min = MINUTE, .max = 366 * DAY, .unit = "TIME", .group = KEEPING,
+           .help = "How long an unused file lives at least."),
+    OPTION("audit-days", "AUDIT_DAYS", "auditDays", INT, audit_days, .fallback = "365", .min = 1,
+           .max = 36500, .unit = "DAYS", .group = KEEPING,
+           .help = "How long the audit log is kept."),
+};
+
+const struct option_table settings_table = {
+    .options = options,
+    .count = sizeof(options) / sizeof(options[0]),
+    .usage = "drover server [OPTIONS]",
+    .summary = "Runs the platform: API, queue, controllers and agents in one program.",
+    .examples = "  drover server\n"
+                "  drover server --data /var/lib/drover --listen 0.0.0.0:8080\n"
+                "  DROVER_LOG_FORMAT=json drover server --config drover.json\n",
+};
+
+// "0.0.0.0:8080" and "[::]:8080" listen everywhere; a client must name one place.
+static struct str reachable(struct str listen, struct arena *arena)
+{
+    size_t colon = listen.len;
+    while (colon > 0 && listen.at[colon - 1] != ':')
+        colon--;
+    struct str port = {listen.at + colon, listen.len - colon};
+    struct str host = {listen.at, colon ? colon - 1 : 0};
+    if (host.len == 0 || str_is(host, "0.0.0.0") || str_is(host, "*"))
+        return arena_printf(arena, "127.0.0.1:" STR_FMT, STR_ARG(port));
+    if (str_is(host, "[::]"))
+        return arena_printf(arena, "[::1]:" STR_FMT, STR_ARG(port));
+    return listen;
+}
+
+static int check_url(const char *url, const char *flag, struct err *err)
+{
+    struct str text = str_of(url);
+    if (str_starts(text, STR("http://")) || str_starts(text, STR("https://")))
+        return 0;
+    return err_field(err, flag, "%s: '%s' must begin with http:// or https://", flag, url);
+}
+
+static const char *without_slash(const char *url, struct arena *arena)
+{
+    struct str text = str_of(url);
+    while (text.len && text.at[text.len - 1] == '/')
+        text.len--;
+    return arena_cstr(arena, text);
+}
+
+static int complete_agent(struct settings *settings, struct arena *arena, struct err *err)
+{
+    if (!settings->agent_listen)
+        settings->agent_listen = arena_printf(arena, "unix:%s/agent.sock", settings->data).at;
+    if (settings->agent_url)
+        return 0;
+    struct str listen = str_of(settings->agent_listen);
+    if (str_starts(listen, STR("unix:"))) {
+        settings->agent_url = settings->agent_listen;
+        return 0;
+    }
+    const char *scheme = settings->tls_cert ? "https" : "http";
+    settings->agent_url =
+        arena_printf(arena, "%s://" STR_FMT, scheme, STR_ARG(reachable(listen, arena))).at;
+    return check_url(settings->agent_url, "--agent-url", err);
+}
+
+int settings_complete(struct settings *settings, struct arena *arena, struct err *err)
+{
+    if (!settings->data || !settings->data[0])
+        return err_field(err, "--data", "--data: the data folder needs a name");
+    if (!settings->tls_cert != !settings->tls_key)
+        return err_field(err, settings->tls_cert ? "--tls-key" : "--tls-cert",
+                         "--tls-cert and --tls-key belong together; %s is missing",
+                         settings->tls_cert ? "--tls-key" : "--tls-cert");
+    if (settings->backoff_first_ms > settings->backoff_max_ms)
+        return err_field(err, "--backoff-first", "--backoff-first must not be over --backoff-max");
+    if (settings->input_max > settings->body_max)
+        return err_field(err, "--max-input", "--max-input must not be over --max-body");
+    settings->data = without_slash(settings->data, arena);
+    if (!settings->data[0])
+        settings->data = "/";
+    if (!settings->cache)
+        settings->cache = arena_printf(arena, "%s/cache", settings->data).at;
+    if (!settings->public_url) {
+        const char *scheme = settings->tls_cert ? "https" : "http";
+        struct str where = reachable(str_of(settings->listen), arena);
+        settings->public_url = arena_printf(arena, "%s://" STR_FMT, scheme, STR_ARG(where)).at;
+    }
+    settings->public_url = without_slash(settings->public_url, arena);
+    if (check_url(settings->public_url, "--public-url", err))
+        return -1;
+    return complete_agent(settings, arena, err);
+}
