@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// store/sqlite: what its files share. A connection belongs to one thread at a time; its statements
+// are prepared once. Texts are bound without a copy: a statement is reset before its caller's
+// texts go away, and every parameter is bound again before the next step.
+#ifndef DROVER_STORE_SQLITE_SQLITE_INTERNAL_H
+#define DROVER_STORE_SQLITE_SQLITE_INTERNAL_H
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "store/store_internal.h"
+
+struct store_db {
+    char *folder, *path;
+    int lock_fd;
+    struct log *log;
+    atomic_int wal_pages;    // after the last commit
+    atomic_bool wal_copied;  // a reader copied most of the WAL: the writer may finish it
+};
+
+enum fixed_statement {
+    FIXED_BEGIN_WRITE,
+    FIXED_BEGIN_READ,
+    FIXED_COMMIT,
+    FIXED_ROLLBACK,
+    FIXED_MARK,
+    FIXED_KEEP,
+    FIXED_UNDO,
+    FIXED_META_GET,
+    FIXED_META_SET,
+    FIXED_EXECUTION_START,
+    FIXED_EXECUTION_FINISH,
+    FIXED_EXECUTION_REQUEUE,
+    FIXED_EXECUTION_EACH_OPEN,
+    FIXED_BLOB_USED,
+    FIXED_COUNT
+};
+
+struct table {  // statements of one entity
+    const struct entity *entity;
+    sqlite3_stmt *get, *insert, *update, *delete_row;
+};
+
+#define TABLES_MAX     32
+#define STATEMENTS_MAX 64  // of the cache of composed statements
+
+struct cached {
+    uint64_t hash, used;
+    sqlite3_stmt *statement;
+    bool busy;
+};
+
+struct sqlite_tx {
+    struct tx tx;
+    struct store_db *db;
+    sqlite3 *sql;
+    sqlite3_stmt *fixed[FIXED_COUNT];
+    struct table tables[TABLES_MAX];
+    struct cached cache[STATEMENTS_MAX];
+    uint64_t uses;
+};
+
+static inline struct sqlite_tx *sqlite_of(struct tx *tx) { return (struct sqlite_tx *)(void *)tx; }
+
+// statement.c: every function that gives a statement gives it reset.
+sqlite3_stmt *store_sqlite_fixed(struct sqlite_tx *tx, enum fixed_statement which, struct err *err);
+struct table *store_sqlite_table(struct sqlite_tx *tx, const struct entity *entity,
+                                 struct err *err);
+sqlite3_stmt *store_sqlite_prepare(struct sqlite_tx *tx, struct str sql, struct err *err);
+sqlite3_stmt *store_sqlite_cached(struct sqlite_tx *tx, struct str sql, struct err *err);
+void store_sqlite_release(struct sqlite_tx *tx, sqlite3_stmt *statement);  // back to the cache
+void store_sqlite_finalize_all(struct sqlite_tx *tx);
+// Runs a statement that gives no rows, and resets it.
+int store_sqlite_run(struct sqlite_tx *tx, sqlite3_stmt *statement, const char *doing,
+                     struct err *err);
+// Fills err from the connection's last error. ERR_UNAVAILABLE for a full or failing disk.
+int store_sqlite_err(struct sqlite_tx *tx, const char *doing, struct err *err);
+
+void store_sqlite_bind_text(sqlite3_stmt *statement, int at, struct str text);  // absent: NULL
+void store_sqlite_bind_int(sqlite3_stmt *statement, int at, int64_t n);         // INT_NONE: NULL
+struct str store_sqlite_text(sqlite3_stmt *statement, int column);  // until the next step
+int64_t store_sqlite_int(sqlite3_stmt *statement, int column);
+
+// migrations.c
+int store_sqlite_migrate(sqlite3 *sql, struct err *err);
+
+// functions.c: SQL functions that give filters their meaning.
+int store_sqlite_functions(sqlite3 *sql);
+struct json_term;  // a filter's leaf on a JSON column, given to the function json_term by pointer
+struct json_term *store_sqlite_json_term(const struct filter *leaf, struct arena *arena);
+
+// rows.c
+void store_sqlite_columns(const struct entity *entity, struct buf *out);  // "id,name,…"
+void store_sqlite_read_row(sqlite3_stmt *statement, const struct entity *entity, void *row,
+                           struct arena *arena);
+int store_sqlite_get(struct tx *, const struct entity *, struct str id, void *row, struct arena *,
+                     struct err *);
+int store_sqlite_insert(struct tx *, const struct entity *, const void *row, struct err *);
+int store_sqlite_update(struct tx *, const struct entity *, const void *row, struct err *);
+int store_sqlite_delete(struct tx *, const struct entity *, struct str id, struct err *);
+
+// where.c: SQL under construction with the values for its parameters, all in one arena.
+enum bind_kind { BIND_TEXT, BIND_INT, BIND_DOUBLE, BIND_TERM };
+struct bind {
+    enum bind_kind kind;
+    struct str text;
+    int64_t integer;
+    double number;
+    struct json_term *term;
+};
+struct sql {
+    struct buf text;
+    struct arena *arena;
+    struct bind *binds;
+    size_t count, cap;
+};
+void store_sqlite_sql_init(struct sql *sql);
+void store_sqlite_sql_deinit(struct sql *sql);
+void store_sqlite_where(struct sql *sql, const struct filter *filter);  // " WHERE …" or nothing
+void store_sqlite_add_bind(struct sql *sql, struct bind bind);          // writes "?" as well
+// The cached statement for the finished text, bound.
+sqlite3_stmt *store_sqlite_sql_prepare(struct sqlite_tx *tx, struct sql *sql, struct err *err);
+
+// query.c
+int store_sqlite_select(struct tx *, const struct entity *, const struct query *, struct arena *,
+                        void **rows, size_t *count, struct err *);
+int store_sqlite_count(struct tx *, const struct entity *, const struct filter *, int64_t *count,
+                       struct err *);
+int store_sqlite_delete_where(struct tx *, const struct entity *, const struct filter *,
+                              int64_t limit, int64_t *deleted, struct err *);
+int store_sqlite_count_by(struct tx *, const struct entity *, const struct filter *,
+                          const struct field *,
+                          void (*each)(void *arg, struct str value, int64_t count), void *arg,
+                          struct err *);
+
+// hot.c
+int store_sqlite_meta_get(struct tx *, const char *key, struct arena *, struct str *value,
+                          struct err *);
+int store_sqlite_meta_set(struct tx *, const char *key, struct str value, struct err *);
+int store_sqlite_execution_start(struct tx *, struct str id, int64_t fence, struct str replica_id,
+                                 int64_t now, bool *applied, struct err *);
+int store_sqlite_execution_finish(struct tx *, const struct execution_result *, bool *applied,
+                                  struct err *);
+int store_sqlite_execution_requeue(struct tx *, struct str id, int64_t fence, int64_t attempts,
+                                   struct str message, bool *applied, struct err *);
+int store_sqlite_execution_each_open(struct tx *,
+                                     void (*each)(void *arg, struct str id, struct str service_id,
+                                                  struct str status, int64_t fence),
+                                     void *arg, struct err *);
+int store_sqlite_blob_used(struct tx *, struct str sha256, bool *used, struct err *);
+
+#endif
