@@ -150,7 +150,7 @@ static int decode_double(const struct field *f, struct json value, void *row, st
 static int decode_time(const struct field *f, struct json value, void *row, struct arena *arena,
                        struct err *err)
 {
-    int64_t ms;
+    int64_t ms = 0;
     bool ok = value.type == JSON_STRING ? time_parse(json_str(value, arena), &ms)
                                         : json_int(value, &ms) && ms != INT_NONE;
     if (!ok)
