@@ -64,7 +64,6 @@ static void exchange_fail(struct dispatch *d, struct dispatch_exchange *exchange
     exchange->agent = NULL;
     exchange->answered = true;
     exchange->answer(exchange, &err);
-    exchange_done_job(d, NULL);
     if (exchange->jobs == 0)
         exchange->release(exchange);
 }
@@ -75,7 +74,7 @@ static void agent_free(struct dispatch *d, struct dispatch_agent *agent, enum er
                        const char *why)
 {
     list_each (&agent->exchanges, node, next)
-        exchange_fail(d, list_entry(node, struct dispatch_exchange, node), kind, why);
+        exchange_fail(list_entry(node, struct dispatch_exchange, node), kind, why);
     deliveries_forget(agent);
     for (struct list *node; (node = list_pop_front(&agent->terminate));)
         mem_free(list_entry(node, struct noted, node));
@@ -104,7 +103,7 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
     if (agent) {
         // The same replica, a new session: what it no longer names is over.
         list_each (&agent->exchanges, node, next)
-            exchange_fail(d, list_entry(node, struct dispatch_exchange, node), ERR_CONFLICT,
+            exchange_fail(list_entry(node, struct dispatch_exchange, node), ERR_CONFLICT,
                           "a newer session speaks for this replica");
         deliveries_forget(agent);
     } else {

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+// The order of start and stop of everything that `drover server` is made of.
+#include "main/server.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/mem.h"
+#include "control/control.h"
+#include "net/loop.h"
+#include "operation/account.h"
+#include "operation/token.h"
+
+#define STOP_GRACE_MS 10000
+
+struct server {
+    struct arena *arena;
+    struct settings settings;
+    struct platform platform;
+    struct queue *queue;
+    struct driver *driver;
+    struct dispatch *dispatch;
+    struct control *control;
+    struct api *api;
+    char self_folder[PATH_MAX];  // where this program lies: drover-agent and runner/ lie beside it
+    bool stopping;
+    int exit_code;
+};
+
+static const char *in_folder(struct server *server, const char *folder, const char *name)
+{
+    return arena_printf(server->arena, "%s/%s", folder, name).at;
+}
+
+static int find_self(struct server *server, struct err *err)
+{
+    ssize_t len = readlink("/proc/self/exe", server->self_folder, sizeof(server->self_folder) - 1);
+    if (len <= 0)
+        return err_errno(err, ERR_INTERNAL, errno,
+                         "cannot find this program's own folder (/proc/self/exe)");
+    server->self_folder[len] = '\0';
+    *strrchr(server->self_folder, '/') = '\0';
+    return 0;
+}
+
+// The runner lies beside the program after `make`, in ../lib/drover after an installation.
+static const char *runner_folder(struct server *server)
+{
+    const char *built = in_folder(server, server->self_folder, "runner");
+    const char *installed = in_folder(server, server->self_folder, "../lib/drover/runner");
+    return access(installed, R_OK) == 0 ? installed : built;
+}
+
+// ── stopping ─────────────────────────────────────────────────────────────────────────────────
+
+static void on_api_stopped(void *arg)
+{
+    struct server *server = arg;
+    server->api = NULL;
+    control_stop(server->control);
+    loop_stop(server->platform.loop);
+}
+
+static void stop(struct server *server)
+{
+    if (server->stopping)
+        return;
+    server->stopping = true;
+    if (server->api) {
+        api_stop(server->api, STOP_GRACE_MS, on_api_stopped, server);
+    } else {
+        control_stop(server->control);
+        loop_stop(server->platform.loop);
+    }
+}
+
+static void on_signal(void *arg, int signal)
+{
+    struct server *server = arg;
+    log_info(server->platform.log, "server", "stopping (signal %d); agents carry on", signal);
+    stop(server);
+}
+
+// What was answered is durable and nothing else can be made so: end now, the next start recovers.
+static void on_fatal(void *arg, const struct err *err)
+{
+    struct server *server = arg;
+    log_error(server->platform.log, "server", "the store failed and the server ends: %s",
+              err->message);
+    server->exit_code = 1;
+    stop(server);
+}
+
+// ── starting ─────────────────────────────────────────────────────────────────────────────────
+
+static int next_epoch(struct op *op, void *arg, struct err *err)
+{
+    struct platform *platform = arg;
+    struct str text;
+    int64_t epoch = 0;
+    if (tx_meta_get(op->tx, "epoch", op->arena, &text, err))
+        return -1;
+    if (text.at && !str_int(text, &epoch))
+        return err_set(err, ERR_INTERNAL, "the stored epoch is not a number");
+    platform->epoch = epoch + 1;
+    return tx_meta_set(op->tx, "epoch", arena_printf(op->arena, "%lld", (long long)platform->epoch),
+                       err);
+}
+
+static int open_state(struct server *server, struct err *err)
+{
+    struct platform *p = &server->platform;
+    const struct settings *s = &server->settings;
+    struct store_config store = {.driver = s->store,
+                                 .path = s->data,
+                                 .loop = p->loop,
+                                 .log = p->log,
+                                 .on_fatal = on_fatal,
+                                 .arg = server};
+    struct logs_config logs = {
+        .path = str_is(STR("memory"), s->store) ? NULL : s->data, .loop = p->loop, .log = p->log};
+    p->store = store_open(&store, err);
+    if (!p->store)
+        return -1;
+    if (mkdir(s->data, 0700) && errno != EEXIST)  // the memory store makes none
+        return err_errno(err, ERR_INTERNAL, errno, "making the data folder %s", s->data);
+    p->blobs = blobs_open(in_folder(server, s->data, "blobs"), err);
+    if (!p->blobs)
+        return -1;
+    p->logs = logs_open(&logs, err);
+    if (!p->logs)
+        return -1;
+    p->tokens = tokens_open(s->data, p->clock, err);
+    if (!p->tokens)
+        return -1;
+    return op_run_now(p, next_epoch, p, err)
+               ? -1
+               : account_first_start(p, &p->org_id, server->arena, err);
+}
+
+static int open_work(struct server *server, struct err *err)
+{
+    const struct platform *p = &server->platform;
+    const struct settings *s = &server->settings;
+    struct queue_config queue = {.driver = s->queue, .body_memory = 16 << 20};
+    server->queue = queue_open(&queue, err);
+    if (!server->queue)
+        return -1;
+    server->control = control_new(p);
+    struct dispatch_config dispatch = {.platform = p,
+                                       .queue = server->queue,
+                                       .on_silent = control_on_silent,
+                                       .on_replica = control_on_replica,
+                                       .arg = server->control};
+    server->dispatch = dispatch_new(&dispatch);
+    struct driver_config driver = {
+        .driver = s->driver,
+        .folder = in_folder(server, s->data, "run"),
+        .agent_program = in_folder(server, server->self_folder, "drover-agent"),
+        .agent_url = s->agent_url,
+        .agent_ca = str_starts(str_of(s->agent_url), STR("https")) ? s->tls_cert : NULL,
+        .public_url = s->public_url,
+        .cache = s->cache,
+        .python = s->python,
+        .runner_folder = runner_folder(server),
+        .backoff_first_ms = s->backoff_first_ms,
+        .backoff_max_ms = s->backoff_max_ms,
+        .backoff_reset_ms = s->backoff_reset_ms,
+        .loop = p->loop,
+        .log = p->log,
+        .on_change = control_on_change,
+        .arg = server->control,
+    };
+    server->driver = driver_open(&driver, err);
+    if (!server->driver)
+        return -1;
+    control_attach(server->control, server->dispatch, server->driver);
+    return 0;
+}
+
+// The queue is rebuilt and surviving agents are expected: now let clients and agents in.
+static void on_recovered(void *arg, struct err *err)
+{
+    struct server *server = arg;
+    struct api_config config = {
+        .platform = &server->platform, .dispatch = server->dispatch, .driver = server->driver};
+    if (err->kind == ERR_NONE && !server->stopping)
+        server->api = api_start(&config, err);
+    if (!server->api) {
+        log_error(server->platform.log, "server", "cannot start: %s", err->message);
+        server->exit_code = 1;
+        stop(server);
+        return;
+    }
+    control_start(server->control);
+    char address[128];
+    api_address(server->api, address, sizeof(address));
+    log_info(server->platform.log, "server", "ready at %s (data in %s, admin key in %s/admin-key)",
+             server->settings.public_url, server->settings.data, server->settings.data);
+}
+
+static void close_all(struct server *server)
+{
+    struct platform *p = &server->platform;
+    if (server->driver)
+        driver_close(server->driver);
+    if (p->store)
+        store_close(p->store);
+    if (p->logs)
+        logs_close(p->logs);
+    if (p->loop)
+        loop_free(p->loop);
+    dispatch_free(server->dispatch);
+    control_free(server->control);
+    if (server->queue)
+        queue_close(server->queue);
+    if (p->tokens)
+        tokens_close(p->tokens);
+    if (p->blobs)
+        blobs_close(p->blobs);
+    if (p->events)
+        events_free(p->events);
+    metrics_free(p->metrics);
+    log_free(p->log);
+    arena_free(server->arena);
+}
+
+static int start(struct server *server, struct err *err)
+{
+    struct platform *p = &server->platform;
+    enum log_level level = LOG_INFO;
+    (void)log_level_parse(server->settings.log_level, &level);
+    p->log = log_new(STDERR_FILENO, level,
+                     str_is(STR("json"), server->settings.log_format) ? LOG_JSON : LOG_TEXT);
+    p->clock = clock_system();
+    p->settings = &server->settings;
+    p->metrics = metrics_new();
+    p->events = events_new();
+    p->loop = loop_new();
+    if (find_self(server, err) || open_state(server, err) || open_work(server, err))
+        return -1;
+    loop_on_stop_signal(p->loop, on_signal, server);
+    dispatch_start(server->dispatch, on_recovered, server);
+    return 0;
+}
+
+int server_main(int argc, char **argv)
+{
+    struct server server = {.arena = arena_new()};
+    struct err err = ERR_INIT;
+    const char *config = option_peek(&settings_table, argc, argv, "--config");
+    if (option_load(&settings_table, &argc, argv, config, &server.settings, server.arena, &err) ||
+        settings_complete(&server.settings, server.arena, &err) ||
+        (argc > 1 && err_set(&err, ERR_BAD_INPUT, "'%s' is not an option", argv[1]))) {
+        fprintf(stderr, "drover server: %s\nSee `drover server --help`.\n", err.message);
+        arena_free(server.arena);
+        return 2;
+    }
+    umask(0077);
+    if (start(&server, &err)) {
+        log_error(server.platform.log, "server", "cannot start: %s", err.message);
+        server.exit_code = 1;
+    } else {
+        loop_run(server.platform.loop);
+    }
+    close_all(&server);
+    return server.exit_code;
+}
