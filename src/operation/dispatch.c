@@ -55,8 +55,7 @@ static void deliveries_forget(struct dispatch_agent *agent)
     }
 }
 
-static void exchange_fail(struct dispatch *d, struct dispatch_exchange *exchange,
-                          enum err_kind kind, const char *why)
+static void exchange_fail(struct dispatch_exchange *exchange, enum err_kind kind, const char *why)
 {
     struct err err = ERR_INIT;
     err_set(&err, kind, "%s", why);
