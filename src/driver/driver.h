@@ -24,6 +24,8 @@ struct deployment {  // what should run for one service
     struct str agent_token;  // lets an agent speak for this one service; handed over in a 0600 file
     int64_t drain_ms;  // how long a replaced replica may finish what it runs before it is killed
     int64_t grace_ms;  // between the polite stop and the kill of an idle replica
+    bool keep_others;  // a rollout under way: replicas of other revisions keep running until an
+                       // apply without it (false: they are drained as soon as the new ones run)
 };
 
 enum replica_phase {
@@ -64,6 +66,8 @@ struct driver_config {
     const char *python;         // interpreter for environments, "python3"
     const char *runner_folder;  // holds _drover.abi3.so
     int64_t backoff_first_ms, backoff_max_ms, backoff_reset_ms;  // 10 s, 5 min, 10 min as kubelet
+    const char *cgroup;  // process: folder of a cgroup (v2) in which replicas get theirs; NULL: the
+                         // server's own, where that is possible; "": none
     struct loop *loop;
     struct log *log;
     // A replica's phase, reason or end changed (also for replicas found alive at start). On the
