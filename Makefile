@@ -41,7 +41,7 @@ RUNNER  := $(BUILD)/runner/_drover.abi3.so
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
            $(patsubst tests/contract/%.c,$(BUILD)/tests/%,$(wildcard tests/contract/test_*.c))
 
-.PHONY: all clean help setup
+.PHONY: all clean demo help setup
 all: $(PROGRAMS) $(RUNNER)  ## build drover, drover-agent and the Python runner into build/
 
 help:  ## this list
@@ -66,6 +66,14 @@ $(BUILD)/obj/tests/%.o: tests/%.c
 	@mkdir -p $(dir $@)
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -c -o $@ $<
+
+setup:  ## install the Debian packages that building needs
+	@tools/setup build
+
+demo:  ## set up, build, and show the whole road in a temporary folder
+	@tools/setup build
+	@$(MAKE) --no-print-directory all
+	@python3 tools/demo.py --build $(BUILD) $(DEMO)
 
 include src/runner/python/runner.mk
 include tests/tests.mk
