@@ -24,6 +24,8 @@ struct link_call {
     struct agent_link *link;
     struct http_request *http;  // NULL once the connection is over
     struct arena *arena;
+    bool finished;    // our side is done with it: freed once the connection is over too
+    bool exchanging;  // dispatch has the exchange
     struct token_claims claims;
     struct dispatch_exchange exchange;
     int64_t seq;
@@ -54,16 +56,22 @@ static void reply_error(struct http_request *http, int status, const struct err 
     http_reply(http, status, "application/json", buf);
 }
 
-static void call_free(struct link_call *call)
+static void call_release(struct link_call *call)
 {
-    arena_free(call->arena);
-}  // the call lives in its arena
+    call->finished = true;
+    if (!call->http)
+        arena_free(call->arena);  // the call lives in its arena
+}
 
 static void on_over(void *arg, bool sent)
 {
     struct link_call *call = arg;
     (void)sent;
     call->http = NULL;
+    if (call->finished)
+        arena_free(call->arena);
+    else if (call->exchanging)
+        dispatch_exchange_cancel(call->link->dispatch, &call->exchange);
 }
 
 // For calls that are not exchanges: answers if anybody still listens, and frees the call.
@@ -291,17 +299,7 @@ static void exchange_answer(struct dispatch_exchange *x, const struct err *err)
 static void exchange_release(struct dispatch_exchange *x)
 {
     struct link_call *call = x->owner;
-    if (call->http)
-        http_on_over(call->http, NULL, NULL);
-    call_free(call);
-}
-
-static void exchange_over(void *arg, bool sent)
-{
-    struct link_call *call = arg;
-    (void)sent;
-    call->http = NULL;
-    dispatch_exchange_cancel(call->link->dispatch, &call->exchange);
+    call_release(call);
 }
 
 static int exchange_read(struct link_call *call, struct json body, struct err *err)
@@ -340,10 +338,10 @@ static void exchange_handle(struct link_call *call, struct json body)
     if (exchange_read(call, body, &err) ||
         dispatch_exchange(call->link->dispatch, &call->exchange, &err)) {
         reply_error(call->http, link_status(&err), &err);
-        call_free(call);
+        call_release(call);
         return;
     }
-    http_on_over(call->http, exchange_over, call);
+    call->exchanging = true;
 }
 
 // ── hello ────────────────────────────────────────────────────────────────────────────────────
@@ -459,9 +457,7 @@ static void hello_done(void *arg, struct err *err)
                                             &call->kept, call->arena);
         hello_answer(call, session);
     }
-    if (call->http)
-        http_on_over(call->http, NULL, NULL);
-    call_free(call);
+    call_release(call);
 }
 
 static void hello_handle(struct link_call *call, struct json body)
@@ -471,10 +467,9 @@ static void hello_handle(struct link_call *call, struct json body)
     if (read_held(body, "held", call->arena, &call->held, &call->held_count, &err) ||
         (call->replica_id.len == 0 && err_field(&err, "replicaId", "is needed"))) {
         call_fail(call, &err);
-        call_free(call);
+        call_release(call);
         return;
     }
-    http_on_over(call->http, on_over, call);
     op_run(call->link->platform, OP_READ, hello_work, hello_done, call);
 }
 
@@ -500,13 +495,12 @@ static void code_done(void *arg, struct err *err)
     if (!call->http) {
         fd_close_at(&fd);
     } else {
-        http_on_over(call->http, NULL, NULL);
         if (fd >= 0)
             http_reply_fd(call->http, 200, "application/octet-stream", fd, 0, size);
         else
             call_fail(call, err);
     }
-    call_free(call);
+    call_release(call);
 }
 
 // ── logs ─────────────────────────────────────────────────────────────────────────────────────
@@ -515,13 +509,12 @@ static void logs_done(void *arg, const struct err *err)
 {
     struct link_call *call = arg;
     if (call->http) {
-        http_on_over(call->http, NULL, NULL);
         if (err->kind == ERR_NONE)
             http_reply_str(call->http, 200, "application/json", STR("{}"));
         else
             call_fail(call, err);
     }
-    call_free(call);
+    call_release(call);
 }
 
 static void logs_handle(struct link_call *call, struct json body)
@@ -531,7 +524,7 @@ static void logs_handle(struct link_call *call, struct json body)
         struct err err = ERR_INIT;
         err_field(&err, "lines", "must be an array");
         call_fail(call, &err);
-        call_free(call);
+        call_release(call);
         return;
     }
     struct str replica_id = text_of(body, "replicaId", call->arena);
@@ -556,7 +549,6 @@ static void logs_handle(struct link_call *call, struct json body)
         if (line->level == 0)
             line->level = LINE_INFO;
     }
-    http_on_over(call->http, on_over, call);
     logs_append(call->link->platform->logs, call->lines, call->line_count, logs_done, call);
 }
 
@@ -593,6 +585,7 @@ static struct link_call *call_new(struct agent_link *link, struct http_request *
     call->link = link;
     call->http = http;
     call->arena = arena;
+    http_on_over(http, on_over, call);
     return call;
 }
 
@@ -606,9 +599,8 @@ static void on_request(void *owner, struct http_request *http)
     if (authenticate(owner, http, call->arena, &call->claims, &err) ||
         (!get && json_parse(arena_copy(call->arena, http_body(http)), 0, &body, &err))) {
         call_fail(call, &err);
-        call_free(call);
+        call_release(call);
     } else if (get && str_is(path, "/agent/code")) {
-        http_on_over(http, on_over, call);
         op_run(call->link->platform, OP_READ, code_work, code_done, call);
     } else if (!get && str_is(path, "/agent/hello")) {
         hello_handle(call, body);
@@ -619,7 +611,7 @@ static void on_request(void *owner, struct http_request *http)
     } else {
         err_set(&err, ERR_NOT_FOUND, "no such call on the agent link: " STR_FMT, STR_ARG(path));
         reply_error(http, 404, &err);
-        call_free(call);
+        call_release(call);
     }
 }
 
