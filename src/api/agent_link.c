@@ -663,7 +663,8 @@ static void on_stopped(void *arg)
 {
     struct link_stop *stop = arg;
     mem_free(stop->link);
-    stop->done(stop->arg);
+    if (stop->done)
+        stop->done(stop->arg);
     mem_free(stop);
 }
 
@@ -671,5 +672,6 @@ void agent_link_stop(struct agent_link *link, int64_t grace_ms, void (*done)(voi
 {
     struct link_stop *stop = mem_alloc(sizeof(*stop));
     *stop = (struct link_stop){.link = link, .done = done, .arg = arg};
+    dispatch_stop(link->dispatch);
     http_server_stop(link->server, grace_ms, on_stopped, stop);
 }

@@ -480,6 +480,8 @@ static void exchange_take_back(struct dispatch *d, struct dispatch_agent *agent,
 
 int dispatch_exchange(struct dispatch *d, struct dispatch_exchange *exchange, struct err *err)
 {
+    if (d->stopping)
+        return err_set(err, ERR_UNAVAILABLE, "the server is stopping");
     struct dispatch_agent *agent = agent_find(d, exchange->replica_id);
     if (!agent || !str_is(exchange->service_id, agent->queue->service_id))
         return err_set(err, ERR_NOT_FOUND,
@@ -677,6 +679,21 @@ struct dispatch *dispatch_new(const struct dispatch_config *config)
     events_subscribe(events, EVENT_SERVICE_CHANGED, on_service_changed, d);
     events_subscribe(events, EVENT_SERVICE_DELETED, on_service_deleted, d);
     return d;
+}
+
+void dispatch_stop(struct dispatch *d)
+{
+    d->stopping = true;
+    size_t cursor = 0;
+    struct str key;
+    for (struct dispatch_agent *agent; (agent = map_next(d->agents, &cursor, &key));) {
+        agent->ready = false;  // nothing more is handed out
+        list_each (&agent->exchanges, node, next) {
+            struct dispatch_exchange *exchange = list_entry(node, struct dispatch_exchange, node);
+            if (exchange->results_pending == 0)
+                exchange_fail(exchange, ERR_UNAVAILABLE, "the server is stopping");
+        }
+    }
 }
 
 void dispatch_free(struct dispatch *d)

@@ -33,6 +33,10 @@ void dispatch_expect(struct dispatch *dispatch, struct str replica_id,
                      struct str service_id);  // before dispatch_start
 void dispatch_start(struct dispatch *dispatch, void (*done)(void *arg, struct err *err), void *arg);
 
+// The server is stopping: answers every held exchange with ERR_UNAVAILABLE and takes no more;
+// agents carry on and wait for the next server. Results under way are still recorded and answered.
+void dispatch_stop(struct dispatch *dispatch);
+
 // The driver saw the replica end: its leases end now (onReset, maxAttempts).
 void dispatch_replica_gone(struct dispatch *dispatch, struct str replica_id, struct str reason);
 // Tells the replica's agent to drain, stop or reload with its next answer ("drain", "stop",

@@ -80,7 +80,7 @@ struct dispatch {
     struct list dirty;    // queues to look at, at the end of this turn
     struct list endings;  // struct ending that could not be written yet
     struct loop_task sweep;
-    bool sweep_posted;
+    bool sweep_posted, stopping;
     struct loop_timer *tick;
     int64_t counter;        // low half of fences
     int64_t recover_until;  // mono ms; 0: recovery is over
