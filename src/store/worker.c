@@ -7,31 +7,12 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "net/loop.h"
+#include "store/mailbox.h"
 
 // Job flags of our own, above those of store.h.
 #define JOB_WAITED  (1u << 16)  // somebody sleeps until it is finished; no done
 #define JOB_SERVICE (1u << 17)  // upkeep of the driver, not a caller's job
 #define JOB_READY   (1u << 18)  // of a waited job: it is finished
-
-struct jobs {  // a queue linked through store_job.next
-    struct store_job *first, **last;
-};
-
-// Finished jobs on their way to the loop. Lives on its own because a task posted to the loop can
-// not be taken back: when the store closes first, the task frees it.
-struct mailbox {
-    struct loop_task task;
-    struct loop *loop;
-    pthread_mutex_t lock;
-    struct jobs jobs;  // guarded by lock, as all below
-    bool posted;       // the task is in the loop's hands
-    bool closed;       // the store is gone
-    bool fatal;        // on_fatal is due
-    struct err fatal_err;
-    void (*on_fatal)(void *arg, const struct err *err);
-    void *arg;
-};
 
 struct reader {
     struct workers *workers;
@@ -63,33 +44,10 @@ struct workers {
     bool writer_started;
     struct reader *readers;
     size_t reader_count, readers_started;
+    struct store_job fatal;    // tells on_fatal, once
     struct store_job service;  // the one job of upkeep, in use while service_queued
     bool service_queued;
 };
-
-static void jobs_init(struct jobs *jobs)
-{
-    jobs->first = NULL;
-    jobs->last = &jobs->first;
-}
-
-static void jobs_push(struct jobs *jobs, struct store_job *job)
-{
-    job->next = NULL;
-    *jobs->last = job;
-    jobs->last = &job->next;
-}
-
-static struct store_job *jobs_pop(struct jobs *jobs)
-{
-    struct store_job *job = jobs->first;
-    if (!job)
-        return NULL;
-    jobs->first = job->next;
-    if (!jobs->first)
-        jobs->last = &jobs->first;
-    return job;
-}
 
 static int64_t mono_ms(void)
 {
@@ -99,88 +57,6 @@ static int64_t mono_ms(void)
 }
 
 // ── results ──────────────────────────────────────────────────────────────────────────────────
-
-static void mailbox_free(struct mailbox *box)
-{
-    pthread_mutex_destroy(&box->lock);
-    mem_free(box);
-}
-
-static void run_done(struct store_job *job)
-{
-    while (job) {
-        struct store_job *next = job->next;  // done may free the job
-        if (job->done)
-            job->done(job->arg, &job->err);
-        job = next;
-    }
-}
-
-static void mailbox_empty(struct mailbox *box, bool from_task)
-{
-    pthread_mutex_lock(&box->lock);
-    struct store_job *jobs = box->jobs.first;
-    jobs_init(&box->jobs);
-    bool fatal = box->fatal;
-    box->fatal = false;
-    if (from_task)
-        box->posted = false;
-    pthread_mutex_unlock(&box->lock);
-    if (fatal && box->on_fatal)
-        box->on_fatal(box->arg, &box->fatal_err);
-    run_done(jobs);
-}
-
-static void mailbox_task(void *arg)
-{
-    struct mailbox *box = arg;
-    if (box->closed)
-        mailbox_free(box);
-    else
-        mailbox_empty(box, true);
-}
-
-// Takes a whole list of finished jobs; any thread.
-static void mailbox_add(struct mailbox *box, struct jobs *jobs)
-{
-    if (!jobs->first)
-        return;
-    pthread_mutex_lock(&box->lock);
-    *box->jobs.last = jobs->first;
-    box->jobs.last = jobs->last;
-    bool post = !box->posted;
-    box->posted = true;
-    pthread_mutex_unlock(&box->lock);
-    if (post)
-        loop_post(box->loop, &box->task);
-}
-
-static void mailbox_add_fatal(struct mailbox *box, const struct err *err)
-{
-    pthread_mutex_lock(&box->lock);
-    box->fatal = true;
-    box->fatal_err = *err;
-    bool post = !box->posted;
-    box->posted = true;
-    pthread_mutex_unlock(&box->lock);
-    if (post)
-        loop_post(box->loop, &box->task);
-}
-
-static void mailbox_close(struct mailbox *box)
-{
-    for (;;) {
-        mailbox_empty(box, false);
-        pthread_mutex_lock(&box->lock);
-        bool more = box->jobs.first != NULL;
-        pthread_mutex_unlock(&box->lock);
-        if (!more)
-            break;
-    }
-    box->closed = true;  // the loop's thread only: this one
-    if (!box->posted)
-        mailbox_free(box);
-}
 
 // Hands finished jobs to whoever waits for them: the loop, or a thread in workers_*_wait.
 static void hand_out(struct workers *workers, struct store_job *job)
@@ -282,11 +158,22 @@ static void run_in_savepoint(const struct store_driver *driver, struct store_job
         driver->undo(tx);
 }
 
+static void fatal_done(void *arg, struct err *err)
+{
+    struct workers *workers = arg;
+    if (workers->config.on_fatal)
+        workers->config.on_fatal(workers->config.arg, err);
+}
+
 static void writer_failed(struct workers *workers, const struct err *err)
 {
+    struct jobs jobs;
     atomic_store(&workers->failed, true);
     log_error(workers->config.log, "store", "the writer stopped: %s", err->message);
-    mailbox_add_fatal(workers->mailbox, err);
+    workers->fatal = (struct store_job){.done = fatal_done, .arg = workers, .err = *err};
+    jobs_init(&jobs);
+    jobs_push(&jobs, &workers->fatal);
+    mailbox_add(workers->mailbox, &jobs);
 }
 
 // Commits the jobs from first to the end of the list, which all ran.
@@ -505,23 +392,13 @@ int64_t workers_backlog(const struct workers *workers) { return atomic_load(&wor
 
 // ── life ─────────────────────────────────────────────────────────────────────────────────────
 
-static struct mailbox *mailbox_new(const struct store_config *config)
-{
-    struct mailbox *box = mem_alloc(sizeof(*box));
-    *box = (struct mailbox){.loop = config->loop, .on_fatal = config->on_fatal, .arg = config->arg};
-    box->task = (struct loop_task){.fn = mailbox_task, .arg = box};
-    jobs_init(&box->jobs);
-    pthread_mutex_init(&box->lock, NULL);
-    return box;
-}
-
 static struct workers *workers_new(const struct store_driver *driver,
                                    const struct store_config *config)
 {
     struct workers *workers = mem_alloc(sizeof(*workers));
     workers->driver = driver;
     workers->config = *config;
-    workers->mailbox = mailbox_new(config);
+    workers->mailbox = mailbox_new(config->loop);
     pthread_mutex_init(&workers->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "base/mem.h"
 #include "net/loop.h"
@@ -25,6 +26,7 @@ struct fixture {
     struct store *store;
     struct arena *arena;
     int fatals;
+    bool stop;
 };
 
 static inline int fixture_remove_one(const char *path, const struct stat *st, int flag,
@@ -81,17 +83,20 @@ static inline struct fixture *fixture_new(const char *driver)
     return fixture;
 }
 
-// Runs the loop once more, so that what was posted to it is taken.
-static inline void fixture_turn(struct fixture *fixture)
+// Turns the loop until fixture_stop, any number of times (loop_stop is for good).
+static inline void fixture_run(struct fixture *fixture)
 {
-    loop_stop(fixture->loop);
-    loop_run(fixture->loop);
+    while (!fixture->stop)
+        uv_run(loop_uv(fixture->loop), UV_RUN_ONCE);
+    fixture->stop = false;
 }
+
+static inline void fixture_stop(struct fixture *fixture) { fixture->stop = true; }
 
 static inline void fixture_free(struct fixture *fixture)
 {
     store_close(fixture->store);
-    fixture_turn(fixture);
+    uv_run(loop_uv(fixture->loop), UV_RUN_NOWAIT);  // takes what was posted
     loop_free(fixture->loop);
     log_free(fixture->log);
     arena_free(fixture->arena);

@@ -604,7 +604,7 @@ static void counted_done(void *arg, struct err *err)
     }
     counted->done_at = (*counted->finished)++;
     if (*counted->finished == JOBS)
-        loop_stop(counted->fixture->loop);
+        fixture_stop(counted->fixture);
 }
 
 static int count_all(struct tx *tx, struct fixture *fixture, struct err *err)
@@ -633,7 +633,7 @@ static void test_jobs(void **state)
         jobs[i].job.flags = i % 5 == 0 ? STORE_LAZY : 0;
         store_write(f->store, &jobs[i].job);
     }
-    loop_run(f->loop);
+    fixture_run(f);
     int kept = 0;
     for (int i = 0; i < JOBS; i++) {
         assert_int_equal(jobs[i].done_at, i);
@@ -647,7 +647,7 @@ static void test_jobs(void **state)
 static void stop_loop(void *arg, struct err *err)
 {
     assert_int_equal(err->kind, ERR_NONE);
-    loop_stop(((struct counted *)arg)->fixture->loop);
+    fixture_stop(((struct counted *)arg)->fixture);
 }
 
 // A lazy job alone is committed too, after a while.
@@ -661,7 +661,7 @@ static void test_lazy_alone(void **state)
                            .finished = &finished};
     lazy.job.arg = &lazy;
     store_write(f->store, &lazy.job);
-    loop_run(f->loop);
+    fixture_run(f);
     OK(read_now(f, count_all, err));
     assert_int_equal(f->fatals, 1);
 }
@@ -743,7 +743,7 @@ static void read_done(void *arg, struct err *err)
     struct parallel_read *read = arg;
     assert_int_equal(err->kind, ERR_NONE);
     if (++*read->finished == JOBS)
-        loop_stop(read->fixture->loop);
+        fixture_stop(read->fixture);
 }
 
 // Readers see one state from their beginning to their end, while writers go on.
@@ -765,7 +765,7 @@ static void test_snapshots(void **state)
         reads[i].job.arg = &reads[i];
         store_read(f->store, &reads[i].job);
     }
-    loop_run(f->loop);
+    fixture_run(f);
     assert_int_equal(finished, JOBS);
 }
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// store/logs_sqlite: the log database itself, without threads. A connection belongs to one thread
+// at a time.
+#ifndef DROVER_STORE_LOGS_SQLITE_H
+#define DROVER_STORE_LOGS_SQLITE_H
+
+#include "store/logs.h"
+
+struct logs_db;
+
+// path: the database file; NULL: in memory. A reader's connection refuses changes.
+struct logs_db *logs_db_open(const char *path, bool writer, struct err *err);
+void logs_db_close(struct logs_db *db);  // NULL does nothing
+
+MUST_CHECK int logs_db_begin(struct logs_db *db, struct err *err);
+MUST_CHECK int logs_db_commit(struct logs_db *db, struct err *err);  // rolled back when it fails
+void logs_db_rollback(struct logs_db *db);
+
+// Gives the line the next seq.
+MUST_CHECK int logs_db_insert(struct logs_db *db, const struct log_line *line, struct err *err);
+// Deletes at most `limit` lines of a service, or with an absent service_id those before `at`.
+MUST_CHECK int logs_db_delete(struct logs_db *db, struct str service_id, int64_t at, int64_t limit,
+                              int64_t *deleted, struct err *err);
+MUST_CHECK int logs_db_read(struct logs_db *db, struct logs_read *read, struct err *err);
+// Makes what was committed so far durable.
+MUST_CHECK int logs_db_sync(struct logs_db *db, struct err *err);
+
+#endif
