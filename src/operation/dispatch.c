@@ -104,7 +104,6 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
         list_each (&agent->exchanges, node, next)
             exchange_fail(list_entry(node, struct dispatch_exchange, node), ERR_CONFLICT,
                           "a newer session speaks for this replica");
-        deliveries_forget(agent);
     } else {
         agent = agent_new(d, replica_id, queue);
     }
@@ -127,7 +126,7 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
             recover_confirm(d, held[i].id);
             lease = lease_new(d, agent, held[i].id, held[i].fence, held[i].attempts + 1);
         }
-        lease->confirmed = true;
+        lease->sent = lease->confirmed = true;
         lease->deadline = agent->heard_at + d->config.platform->settings->lease_ms;
         held[(*kept)++] = held[i];
     }
@@ -189,6 +188,7 @@ static void exchange_take_deliveries(struct dispatch *d, struct dispatch_exchang
     for (struct list *node; (node = list_pop_front(&agent->out));) {
         struct delivery *delivery = list_entry(node, struct delivery, node);
         delivery->lease->deadline = deadline;
+        delivery->lease->sent = true;
         delivery->lease->started_at = clock_wall(d->config.platform->clock);
         exchange->executions[exchange->execution_count++] = (struct dispatch_delivery){
             .fence = delivery->lease->fence,

@@ -23,6 +23,7 @@ struct lease {
     char id[ID_LEN + 1];
     enum lease_state state;
     bool recorded;                 // tx_execution_start was submitted
+    bool sent;                     // left in an answer: from then on a lost agent costs an attempt
     bool confirmed;                // the agent has named it
     int64_t fence, deadline;       // mono ms
     int64_t started_at;            // wall ms

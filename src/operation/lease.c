@@ -126,7 +126,7 @@ void lease_end(struct dispatch *d, struct lease *lease, struct str reason, bool 
         .ref = {.id = str_of(lease->id), .fence = lease->fence},
         .replica_id = lease->agent ? str_of(lease->agent->replica_id) : STR_NONE,
         .reason = reason,
-        .counted = counted,
+        .counted = counted && lease->sent,
     };
     ending_submit(d, &end);
     lease_drop(d, lease);  // comes back as EVENT_EXECUTION_READY once the row says so
