@@ -58,8 +58,15 @@ class Agent:
         if frame["t"] == "log":
             self.logs.append(frame)
             if self.credit_back:
-                self.send(t="credit", bytes=size)
+                self.give(size)
         return frame
+
+    def give(self, size):
+        """Gives credit for log frames; a runner that has gone needs none."""
+        try:
+            self.send(t="credit", bytes=size)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
 
     def until(self, **wanted):
         """The next frame with these members; others are kept for later."""

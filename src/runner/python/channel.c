@@ -2,6 +2,7 @@
 #include "channel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,11 +51,22 @@ static struct frame *queue_cut(struct frame_queue *queue, struct frame **at)
     return frame;
 }
 
+// Above least, out of the way of code that closes or reuses low numbers.
+static int event_above(int least)
+{
+    int low = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int high = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, least);
+    if (high < 0)
+        return low;
+    close(low);
+    return high;
+}
+
 bool channel_start(struct channel *channel, int fd, int64_t credit)
 {
     *channel = (struct channel){
         .fd = fd,
-        .wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+        .wake = event_above(fd),
         .mutex = PTHREAD_MUTEX_INITIALIZER,
         .work = PTHREAD_COND_INITIALIZER,
         .writable = PTHREAD_COND_INITIALIZER,

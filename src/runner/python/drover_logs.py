@@ -81,7 +81,7 @@ class Stream(io.TextIOBase):
         self._channel = channel
         self._fd = fd
         self._level = level
-        self._most = most
+        self._most = max(most, 4)  # bytes of an entry
         self.buffer = Bytes(self)
 
     encoding = "utf-8"
@@ -124,19 +124,31 @@ class Stream(io.TextIOBase):
         """Of an endless line: what a progress bar has overwritten goes, pieces go out."""
         if "\r" in text:
             text = text[text.rindex("\r", 0, -1) + 1:] if "\r" in text[:-1] else text
-        while len(text) > self._most:
-            self._channel.log(tag.execution, self._level, text[:self._most])
-            text = text[self._most:]
-        return text
+        if len(text) <= self._most:
+            return text
+        parts = self._split(text)
+        for part in parts[:-1]:
+            self._channel.log(tag.execution, self._level, part)
+        return parts[-1]
+
+    def _split(self, text):
+        """text in pieces of at most so many bytes, none empty."""
+        data = text.encode("utf-8", "replace")
+        parts = []
+        while len(data) > self._most:
+            end = self._most
+            while data[end] & 0xc0 == 0x80:
+                end -= 1
+            parts.append(data[:end].decode())
+            data = data[end:]
+        return parts + [data.decode()]
 
     def _entry(self, execution, line):
         if "\r" in line:
             line = line.rstrip("\r")
             line = line[line.rfind("\r") + 1:]
-        while len(line) > self._most:
-            self._channel.log(execution, self._level, line[:self._most])
-            line = line[self._most:]
-        self._channel.log(execution, self._level, line)
+        for part in self._split(line) if len(line) * 4 > self._most else (line,):
+            self._channel.log(execution, self._level, part)
 
     def finish(self):
         """Sends what the current thread wrote since its last line end."""
@@ -275,11 +287,13 @@ class Logs:
 
 
 class AfterImport:
-    """A finder that calls after(module) once the module of that name has been imported."""
+    """A finder that calls after(module) once the module of that name has been imported, and
+    before() just before that."""
 
-    def __init__(self, name, after):
+    def __init__(self, name, after, before=None):
         self._name = name
         self._after = after
+        self._before = before
 
     def find_spec(self, name, path=None, target=None):
         if name != self._name:
@@ -288,6 +302,8 @@ class AfterImport:
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
             return spec
+        if self._before:
+            self._before()
         run = spec.loader.exec_module
 
         def run_and_tell(module):

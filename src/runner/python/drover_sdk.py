@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import threading
 
 import drover_logs
@@ -47,7 +46,8 @@ class Sdk:
         self._classes = None
         if self._given.get("url"):
             os.environ["DTLPY_CUSTOM_ENV"] = self._environment()
-        sys.meta_path.insert(0, drover_logs.AfterImport("dtlpy", self._sign_in))
+        sys.meta_path.insert(0, drover_logs.AfterImport(
+            "dtlpy", self._sign_in, self._give_folder))
 
     def _environment(self):
         environment = {"url": self._given["url"], "alias": "custom", "verify_ssl": "true",
@@ -55,9 +55,10 @@ class Sdk:
                        "audience": None, "client_id": None, "auth0_url": None}
         return base64.b64encode(json.dumps(environment).encode()).decode()
 
-    def prepare(self):
+    def _give_folder(self):
         """Where dtlpy keeps its files, unless somebody said: a folder of this process."""
         if "DATALOOP_PATH" not in os.environ:
+            import tempfile
             os.environ["DATALOOP_PATH"] = tempfile.mkdtemp(prefix="drover-sdk-")
 
     @property

@@ -4,7 +4,6 @@ import atexit
 import faulthandler
 import json
 import os
-import platform
 import signal
 import sys
 import threading
@@ -26,6 +25,7 @@ FD = 3
 WINDOW = 1 << 20  # bytes of log frames before the agent gives credit
 LOG_LINE_BYTES = 16384
 FLUSH_MS = 5000
+IGNORED = (signal.SIGINT, signal.SIGTERM)
 LATER = (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
 
 
@@ -92,14 +92,14 @@ class Runner:
         self.channel.limit(limits.get("logLinesPerExecution") or 0, line_bytes)
         self.logs = drover_logs.Logs(self.channel, line_bytes)
         self.logs.install()
-        os.register_at_fork(after_in_child=self.forked)
+        os.register_at_fork(before=self.before_fork, after_in_parent=self.after_fork,
+                            after_in_child=self.forked)
         os._exit = self.flush_and_exit
         try:
             if load.get("mode", "threads") != "threads":
                 raise LoadError("internal", ValueError(
                     "this runner has no mode %r" % load.get("mode")))
             self.sdk = Sdk(self.channel, load)
-            self.sdk.prepare()
             self.module = Module(load, self.sdk)
             self.module.load()
         except LoadError as error:
@@ -109,7 +109,7 @@ class Runner:
         self.logs.finish()
         for number in range(max(1, int(load.get("concurrency") or 1))):
             self.workers.append(self.start_thread(self.work, "execution-%d" % number))
-        self.say({"t": "ready", "python": platform.python_version(), "dtlpy": version(),
+        self.say({"t": "ready", "python": sys.version.split()[0], "dtlpy": version(),
                   "pid": self.pid})
 
     def fail(self, kind, error):
@@ -124,6 +124,13 @@ class Runner:
             self.channel.flush(1000)
         exit_now(code)
 
+    def before_fork(self):
+        """A signal must not find a child that still ignores it."""
+        tag.signals = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+
+    def after_fork(self):
+        signal.pthread_sigmask(signal.SIG_SETMASK, tag.signals)
+
     def forked(self):
         """In a child process that user code forked: it does not speak to the agent."""
         wake = self.channel.forked()
@@ -134,9 +141,10 @@ class Runner:
                 except OSError:
                     pass
         self.logs.forked()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in IGNORED:
             if signal.getsignal(number) is ignore:
                 signal.signal(number, signal.SIG_DFL)
+        self.after_fork()
 
     # Executions
 
@@ -287,7 +295,7 @@ exit_now = os._exit
 def run(channel):
     """Serves the agent until it says stop or goes away."""
     faulthandler.enable(file=2)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in IGNORED:
         signal.signal(number, ignore)
     runner = Runner(channel)
     runner.start_thread(runner.channel.read_loop, "agent-reader")

@@ -99,7 +99,7 @@ class Channel:
                 self._accept(self._receive(size))
         except OSError as error:
             give_up(None if isinstance(error, ConnectionError) else "cannot read: %s" % error)
-        except (ValueError, KeyError, TypeError) as error:
+        except Exception as error:
             give_up("the agent sent a frame that is not understood: %r" % error)
 
     def _receive(self, size):
