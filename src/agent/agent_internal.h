@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shared by the files of agent/agent: agent.c is its life, agent_start.c the way to a ready runner,
+// agent_runner.c the runner's words, agent_work.c the executions.
+#ifndef DROVER_AGENT_AGENT_INTERNAL_H
+#define DROVER_AGENT_AGENT_INTERNAL_H
+
+#include <uv.h>
+
+#include "agent/agent.h"
+#include "agent/assignment.h"
+#include "agent/link.h"
+#include "agent/log_sender.h"
+#include "agent/runner_process.h"
+#include "agent/sdk_proxy.h"
+#include "agent/slots.h"
+#include "base/clock.h"
+#include "net/loop.h"
+
+struct code_job;
+struct environment_job;
+
+enum life {
+    LIFE_STARTING,   // on the way to a ready runner
+    LIFE_READY,      // takes executions
+    LIFE_REPLACING,  // takes nothing new; its runner is to make place for another one
+    LIFE_RELOADING,  // the same, and then the assignment is fetched anew
+    LIFE_DRAINING,   // takes nothing new; ends when everything is done and told
+    LIFE_LEAVING,    // ends as soon as the last words are told, or at leave_deadline
+};
+
+struct agent {
+    const struct agent_spec *spec;
+    struct log *log;
+    const struct clock *clock;
+    struct loop *loop;
+    struct http_client *http;
+    struct link *link;
+    struct log_sender *logs;
+    struct sdk_proxy *proxy;
+    struct slots slots;
+    uv_prepare_t turn;  // once a turn, before waiting: transitions and sending
+    uv_signal_t on_quit;
+    struct loop_timer *tick;  // while there is something to watch
+
+    enum life life;
+    bool unwanted;  // the server refused us
+    int exit_code;  // with LIFE_LEAVING
+    int64_t leave_deadline;
+
+    struct arena *arena;  // of the assignment
+    struct assignment assignment;
+    bool assigned;
+    struct code_job *code_job;
+    struct environment_job *environment_job;
+    const char *code;    // folder; in the arena
+    const char *python;  // interpreter; in the arena
+    char phase[200];
+
+    struct runner *runner;
+    bool runner_ready;
+    bool stop_sent, kill_sent;
+    int64_t stop_deadline;  // when a runner that was told to stop is killed
+    int64_t replace_deadline;
+    int64_t ready_at;
+    int64_t restart_ms;  // back-off
+    struct loop_timer *restart;
+    int deaths_before_ready;
+    struct buf last_words;  // end of the runner's stderr
+    bool output_paused;
+
+    int64_t mean_us;         // of recent executions; -1: none yet
+    int64_t credit_out;      // bytes of log frames of this runner that are not stored yet
+    int64_t credit_stale;    // the same of runners that have ended
+    int64_t credit_to_give;  // stored, not yet given back
+    struct buf scratch;
+};
+
+static inline int64_t agent_now(const struct agent *agent) { return clock_mono(agent->clock); }
+
+// agent.c
+void agent_set_phase(struct agent *agent, const char *phase);
+void agent_enter(struct agent *agent, enum life life);
+void agent_leave(struct agent *agent, int exit_code);  // last words, then the end
+void agent_drain(struct agent *agent);
+void agent_stop(struct agent *agent);
+void agent_replace_runner(struct agent *agent, const char *why, int64_t grace_ms);
+void agent_watch(struct agent *agent);  // ticks are needed from now on
+
+// agent_start.c
+void agent_prepare(struct agent *agent);  // code → environment → runner
+void agent_cancel_preparing(struct agent *agent);
+void agent_start_runner(struct agent *agent);
+void agent_system_line(struct agent *agent, const char *level, struct str message);
+
+// agent_runner.c
+void agent_on_frame(void *arg, struct str type, struct json frame);
+void agent_on_runner_line(void *arg, struct str line, bool from_stderr);
+void agent_on_runner_exit(void *arg, int status, const char *broken);
+void agent_on_stored(void *arg, int64_t credit);
+void agent_give_credit(struct agent *agent);
+
+// agent_work.c
+void work_take(void *arg, struct json execution, int64_t lease_basis);
+void work_terminate(void *arg, struct str id);
+void work_drop(void *arg, struct str id, int64_t fence);
+void work_result(struct agent *agent, struct json frame);
+void work_progress(struct agent *agent, struct json frame);
+void work_start_queued(struct agent *agent);
+void work_return_queued(struct agent *agent);
+void work_return_running(struct agent *agent);  // after the runner's end
+void work_lose_running(struct agent *agent, const char *reason);
+void work_watch(struct agent *agent);  // timeouts, and those who do not end
+int64_t work_capacity(const struct agent *agent);
+
+#endif

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the runner says, and what its end means.
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "agent/agent_internal.h"
+#include "agent/child.h"
+#include "net/frame.h"
+
+#define CREDIT_STEP      (128 << 10)  // given back in pieces of at least so much
+#define CREDIT_MOST      (64 << 20)   // a runner that overdraws by so much does not keep the rules
+#define LAST_WORDS_BYTES 2048
+#define DEATHS_MOST      3
+#define RESTART_FIRST_MS 100
+#define RESTART_MOST_MS  10000
+#define STEADY_MS        60000  // a runner that was ready for so long starts the back-off anew
+
+// ── frames ───────────────────────────────────────────────────────────────────────────────────
+
+static void take_log(struct agent *agent, struct json frame)
+{
+    struct log_line line = {.credit = (int64_t)frame.text.len, .level = "INFO"};
+    struct json_iter it = json_each(frame);
+    struct str key;
+    for (struct json value; json_next(&it, &key, &value);) {
+        if (str_is(key, "at"))
+            (void)json_int(value, &line.at);
+        else if (str_is(key, "level") && json_is(value, JSON_STRING))
+            line.raw_level = value.text;
+        else if (str_is(key, "id"))
+            line.raw_execution = value.text;
+        else if (str_is(key, "function"))
+            line.raw_function = value.text;
+        else if (str_is(key, "message") && json_is(value, JSON_STRING))
+            line.raw_message = value.text;
+    }
+    agent->credit_out += line.credit;
+    if (agent->credit_out > CREDIT_MOST)
+        runner_kill(agent->runner);
+    log_sender_add(agent->logs, &line);
+}
+
+static void take_ready(struct agent *agent, struct json frame)
+{
+    struct json python = {0}, dtlpy = {0};
+    json_get(frame, "python", &python);
+    json_get(frame, "dtlpy", &dtlpy);
+    log_info(agent->log, "agent", "the runner is ready: python " STR_FMT ", dtlpy " STR_FMT,
+             STR_ARG(python.text), STR_ARG(dtlpy.text));
+    agent->runner_ready = true;
+    agent->ready_at = agent_now(agent);
+    agent->deaths_before_ready = 0;
+    if (agent->life == LIFE_STARTING) {
+        agent_set_phase(agent, "");
+        agent_enter(agent, LIFE_READY);
+    }
+}
+
+static void take_failed(struct agent *agent, struct json frame)
+{
+    if (agent->life == LIFE_LEAVING)
+        return;
+    static const char *const types[] = {"codebase", "init", "authorization", "internal"};
+    struct json type = {0}, error = {0}, message = {0};
+    json_get(frame, "type", &type);
+    json_get(frame, "error", &error);
+    json_get(error, "message", &message);
+    const char *known = "internal";
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (json_is(type, JSON_STRING) && type.text.len == strlen(types[i]) + 2 &&
+            memcmp(type.text.at + 1, types[i], strlen(types[i])) == 0)
+            known = types[i];
+    log_error(agent->log, "agent", "the service cannot start (%s): %.*s", known,
+              (int)(message.text.len < 600 ? message.text.len : 600),
+              message.text.at ? message.text.at : "");
+    link_failure(agent->link, known, error, NULL);
+    agent_leave(agent, AGENT_EXIT_FAILED);
+}
+
+void agent_on_frame(void *arg, struct str type, struct json frame)
+{
+    struct agent *agent = arg;
+    if (str_is(type, "result"))
+        work_result(agent, frame);
+    else if (str_is(type, "log"))
+        take_log(agent, frame);
+    else if (str_is(type, "progress"))
+        work_progress(agent, frame);
+    else if (str_is(type, "ready"))
+        take_ready(agent, frame);
+    else if (str_is(type, "failed"))
+        take_failed(agent, frame);
+    else if (str_is(type, "reset"))
+        agent_replace_runner(agent, "user code asked for a new runner", INT64_MAX / 4);
+}
+
+// A line that did not come through the runner's own logging (from C code, or a subprocess): whose
+// it is can be said only when one execution runs.
+void agent_on_runner_line(void *arg, struct str line, bool from_stderr)
+{
+    struct agent *agent = arg;
+    if (from_stderr) {
+        buf_add_str(&agent->last_words, line);
+        buf_add_char(&agent->last_words, '\n');
+        if (agent->last_words.len > LAST_WORDS_BYTES)
+            buf_drop_front(&agent->last_words, agent->last_words.len - LAST_WORDS_BYTES);
+    }
+    struct slot *only = slots_first(&agent->slots, SLOT_RUNNING);
+    bool sure = only && slots_in_runner(&agent->slots) == 1;
+    struct log_line out = {.at = clock_wall(agent->clock),
+                           .level = from_stderr ? "ERROR" : "INFO",
+                           .execution = sure ? slot_id(only) : STR_NONE,
+                           .message = line};
+    log_sender_add(agent->logs, &out);
+}
+
+// ── credit for log frames ────────────────────────────────────────────────────────────────────
+
+void agent_on_stored(void *arg, int64_t credit)
+{
+    struct agent *agent = arg;
+    int64_t stale = credit < agent->credit_stale ? credit : agent->credit_stale;
+    agent->credit_stale -= stale;
+    agent->credit_out -= credit - stale;
+    agent->credit_to_give += credit - stale;
+}
+
+void agent_give_credit(struct agent *agent)
+{
+    if (!agent->runner || agent->credit_to_give < CREDIT_STEP)
+        return;
+    struct buf *out = runner_out(agent->runner);
+    size_t begun = frame_begin(out);
+    struct json_writer w = JSON_WRITER(out);
+    json_w_object(&w);
+    json_w_pair_str(&w, "t", STR("credit"));
+    json_w_pair_int(&w, "bytes", agent->credit_to_give);
+    json_w_object_end(&w);
+    frame_end(out, begun);
+    agent->credit_to_give = 0;
+}
+
+// ── its end ──────────────────────────────────────────────────────────────────────────────────
+
+static void on_restart(void *arg)
+{
+    struct agent *agent = arg;
+    agent->restart = NULL;
+    agent_start_runner(agent);
+}
+
+static void restart_later(struct agent *agent, bool was_ready)
+{
+    bool steady = was_ready && agent_now(agent) - agent->ready_at > STEADY_MS;
+    if (agent->restart_ms == 0 || steady)
+        agent->restart_ms = RESTART_FIRST_MS;
+    agent_set_phase(agent, "restarting the runner");
+    agent_enter(agent, LIFE_STARTING);
+    agent->restart = loop_timer_start(agent->loop, agent->restart_ms, 0, on_restart, agent);
+    agent->restart_ms = agent->restart_ms * 2 > RESTART_MOST_MS ? RESTART_MOST_MS
+                                                                : agent->restart_ms * 2;
+}
+
+static void died_unexpectedly(struct agent *agent, const char *reason, bool was_ready)
+{
+    log_error(agent->log, "agent", "%s", reason);
+    if (!was_ready && ++agent->deaths_before_ready >= DEATHS_MOST) {
+        char message[700];
+        struct str words = str_trim(buf_str(&agent->last_words));
+        snprintf(message, sizeof(message), "%s before it was ready%s%.*s", reason,
+                 words.len > 0 ? ": " : "", (int)(words.len < 450 ? words.len : 450),
+                 words.len < 450 ? words.at : words.at + words.len - 450);
+        link_failure(agent->link, "init", (struct json){0}, message);
+        agent_leave(agent, AGENT_EXIT_RUNNER);
+        return;
+    }
+    work_return_queued(agent);
+    restart_later(agent, was_ready);
+}
+
+void agent_on_runner_exit(void *arg, int status, const char *broken)
+{
+    struct agent *agent = arg;
+    bool was_ready = agent->runner_ready, expected = agent->stop_sent || agent->kill_sent;
+    agent->runner = NULL;
+    agent->runner_ready = agent->output_paused = false;
+    agent->credit_stale += agent->credit_out;
+    agent->credit_out = agent->credit_to_give = 0;
+    char how[96], reason[360];
+    child_describe(status, how, sizeof(how));
+    snprintf(reason, sizeof(reason), "the runner ended: %s%s%s", how, broken ? "; " : "",
+             broken ? broken : "");
+    if (agent->life == LIFE_LEAVING)
+        work_return_running(agent);
+    else
+        work_lose_running(agent,
+                          expected ? "the runner was replaced to end another execution" : reason);
+    if (!expected)
+        agent_system_line(agent, "ERROR", str_of(reason));
+    switch (agent->life) {
+    case LIFE_LEAVING:
+    case LIFE_DRAINING: return;
+    case LIFE_RELOADING: link_hello(agent->link); return;
+    case LIFE_REPLACING:
+        if (expected) {
+            agent_enter(agent, LIFE_STARTING);
+            agent_start_runner(agent);
+            return;
+        }
+        break;
+    case LIFE_STARTING:
+    case LIFE_READY: break;
+    }
+    died_unexpectedly(agent, reason, was_ready);
+}

@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: Apache-2.0
+// The executions: from the server's answer into the runner, and back as a report.
+#include <stdio.h>
+
+#include "agent/agent_internal.h"
+#include "base/mem.h"
+#include "net/frame.h"
+
+#define SHORT_US      50000  // executions below this in the mean are short: more are asked for ahead
+#define WAIT_MOST_MS  250    // a prefetched one that waits longer goes back
+#define REPORTS_AHEAD 4      // times concurrency: reports on their way that do not count as held
+#define REPORTS_LEAST 16
+#define CANCEL_GRACE  30000  // ms, for a service that says no drain time
+
+// ── in ───────────────────────────────────────────────────────────────────────────────────────
+
+struct delivery {
+    struct str id;
+    int64_t fence, timeout_s;
+    struct json function, input, created_at, creator, trigger, context, attempt;
+};
+
+static bool read_delivery(struct json execution, struct delivery *out)
+{
+    *out = (struct delivery){.timeout_s = -1, .fence = -1};
+    struct json_iter it = json_each(execution);
+    struct str key;
+    for (struct json value; json_next(&it, &key, &value);) {
+        if (str_is(key, "id") && json_is(value, JSON_STRING))
+            out->id = (struct str){value.text.at + 1, value.text.len - 2};
+        else if (str_is(key, "fence"))
+            (void)json_int(value, &out->fence);
+        else if (str_is(key, "timeoutS"))
+            (void)json_int(value, &out->timeout_s);
+        else if (str_is(key, "function"))
+            out->function = value;
+        else if (str_is(key, "input"))
+            out->input = value;
+        else if (str_is(key, "createdAt"))
+            out->created_at = value;
+        else if (str_is(key, "creator"))
+            out->creator = value;
+        else if (str_is(key, "triggerId"))
+            out->trigger = value;
+        else if (str_is(key, "eventContext"))
+            out->context = value;
+        else if (str_is(key, "attempt"))
+            out->attempt = value;
+    }
+    return out->id.len > 0 && out->id.len <= SLOT_ID_MAX &&
+           !memchr(out->id.at, '\\', out->id.len) && out->fence >= 0;
+}
+
+static void write_invoke(struct buf *buf, const struct delivery *delivery)
+{
+    size_t begun = frame_begin(buf);
+    struct json_writer w = JSON_WRITER(buf);
+    json_w_object(&w);
+    json_w_pair_str(&w, "t", STR("invoke"));
+    json_w_pair_str(&w, "id", delivery->id);
+    json_w_pair_int(&w, "fence", delivery->fence);
+    json_w_pair_raw(&w, "function", delivery->function.text);
+    json_w_pair_raw(&w, "input", delivery->input.text.len > 0 ? delivery->input.text : STR("{}"));
+    json_w_key(&w, "execution");
+    json_w_object(&w);
+    json_w_pair_raw(&w, "createdAt", delivery->created_at.text);
+    json_w_pair_raw(&w, "creator", delivery->creator.text);
+    json_w_pair_raw(&w, "triggerId", delivery->trigger.text);
+    json_w_pair_raw(&w, "eventContext", delivery->context.text);
+    json_w_pair_raw(&w, "attempt", delivery->attempt.text);
+    json_w_object_end(&w);
+    json_w_object_end(&w);
+    frame_end(buf, begun);
+}
+
+static bool has_room(const struct agent *agent)
+{
+    return agent->life == LIFE_READY && agent->runner_ready &&
+           (int64_t)slots_in_runner(&agent->slots) < agent->assignment.concurrency;
+}
+
+static void mark_started(struct agent *agent, struct slot *slot)
+{
+    slot->runner_fence = slot->fence;
+    slot->started_us = (int64_t)(uv_hrtime() / 1000);
+    slot->deadline = slot->timeout_ms > 0 ? agent_now(agent) + slot->timeout_ms : INT64_MAX;
+    slots_move(&agent->slots, slot, SLOT_RUNNING);
+}
+
+static void give_back(struct agent *agent, struct slot *slot)
+{
+    slot->news = NEWS_RETURNED;
+    buf_clear(&slot->text);
+    slots_move(&agent->slots, slot, SLOT_NEWS);
+}
+
+// What we have of this id already: true when it only takes the newer fence.
+static bool adopt(struct agent *agent, struct slot *slot, int64_t fence)
+{
+    bool ended = slot->state == SLOT_NEWS || slot->state == SLOT_SENT;
+    if (fence <= slot->fence)
+        return !(ended && slot->news == NEWS_RETURNED);
+    if (slot->state == SLOT_QUEUED || (ended && slot->news != NEWS_RESULT))
+        return false;
+    slot->fence = fence;
+    if (slot->state == SLOT_SENT)  // its result has to be told again, under the new fence
+        slots_move(&agent->slots, slot, SLOT_NEWS);
+    return true;
+}
+
+void work_take(void *arg, struct json execution, int64_t lease_basis)
+{
+    struct agent *agent = arg;
+    struct delivery delivery;
+    if (!read_delivery(execution, &delivery)) {
+        log_warn(agent->log, "agent", "the server sent an execution without a proper id or fence");
+        return;
+    }
+    struct slot *slot = slots_find(&agent->slots, delivery.id);
+    if (slot && adopt(agent, slot, delivery.fence))
+        return;
+    if (slot)
+        slots_release(&agent->slots, slot);
+    slot = slots_add(&agent->slots, delivery.id, delivery.fence);
+    slot->lease_basis = lease_basis;
+    slot->arrived = agent_now(agent);
+    int64_t timeout_s = delivery.timeout_s >= 0 ? delivery.timeout_s
+                                                : agent->assignment.execution_timeout_s;
+    slot->timeout_ms = timeout_s < INT64_MAX / 4000 ? timeout_s * 1000 : 0;
+    agent_watch(agent);
+    if (has_room(agent) && agent->slots.count[SLOT_QUEUED] == 1) {
+        write_invoke(runner_out(agent->runner), &delivery);
+        mark_started(agent, slot);
+    } else if (agent->life == LIFE_READY) {
+        write_invoke(&slot->text, &delivery);
+    } else {
+        give_back(agent, slot);
+    }
+}
+
+void work_start_queued(struct agent *agent)
+{
+    while (has_room(agent)) {
+        struct slot *slot = slots_first(&agent->slots, SLOT_QUEUED);
+        if (!slot || !link_lease_fresh(agent->link, slot))
+            return;
+        buf_add_str(runner_out(agent->runner), buf_str(&slot->text));
+        buf_clear(&slot->text);
+        mark_started(agent, slot);
+    }
+}
+
+int64_t work_capacity(const struct agent *agent)
+{
+    if (agent->life != LIFE_READY)
+        return 0;
+    int64_t concurrency = agent->assignment.concurrency;
+    int64_t reports = (int64_t)(agent->slots.count[SLOT_NEWS] + agent->slots.count[SLOT_SENT]);
+    int64_t most = concurrency * REPORTS_AHEAD + REPORTS_LEAST;
+    bool brief = agent->mean_us >= 0 && agent->mean_us < SHORT_US;
+    return concurrency + (brief ? concurrency : 0) + (reports < most ? reports : most);
+}
+
+// ── out ──────────────────────────────────────────────────────────────────────────────────────
+
+// What a result frame brings; the spans are the frame's.
+struct outcome {
+    struct str id;
+    int64_t fence;
+    struct json status, output, error, started_at, ended_at, percent, message;
+};
+
+static bool read_outcome(struct json frame, struct outcome *out)
+{
+    *out = (struct outcome){.fence = -1};
+    struct json_iter it = json_each(frame);
+    struct str key;
+    for (struct json value; json_next(&it, &key, &value);) {
+        if (str_is(key, "id") && json_is(value, JSON_STRING))
+            out->id = (struct str){value.text.at + 1, value.text.len - 2};
+        else if (str_is(key, "fence"))
+            (void)json_int(value, &out->fence);
+        else if (str_is(key, "status"))
+            out->status = value;
+        else if (str_is(key, "output"))
+            out->output = value;
+        else if (str_is(key, "error"))
+            out->error = value;
+        else if (str_is(key, "startedAt"))
+            out->started_at = value;
+        else if (str_is(key, "endedAt"))
+            out->ended_at = value;
+        else if (str_is(key, "percent"))
+            out->percent = value;
+        else if (str_is(key, "message"))
+            out->message = value;
+    }
+    return out->id.len > 0;
+}
+
+static void set_failed(struct agent *agent, struct slot *slot, const char *type,
+                       const char *message)
+{
+    buf_clear(&slot->text);
+    struct json_writer w = JSON_WRITER(&slot->text);
+    w.comma = true;
+    json_w_pair_str(&w, "status", STR("failed"));
+    json_w_pair_str(&w, "message", str_of(message));
+    json_w_key(&w, "error");
+    json_w_object(&w);
+    json_w_pair_str(&w, "message", str_of(message));
+    json_w_pair_str(&w, "type", str_of(type));
+    json_w_pair_raw(&w, "stack", STR("null"));
+    json_w_object_end(&w);
+    int64_t now = clock_wall(agent->clock);
+    int64_t ran_ms = ((int64_t)(uv_hrtime() / 1000) - slot->started_us) / 1000;
+    if (slot->started_us > 0)
+        json_w_pair_int(&w, "startedAt", now - ran_ms);
+    json_w_pair_int(&w, "endedAt", now);
+    slot->news = NEWS_RESULT;
+}
+
+static void write_outcome(struct slot *slot, const struct outcome *outcome)
+{
+    buf_clear(&slot->text);
+    struct json_writer w = JSON_WRITER(&slot->text);
+    w.comma = true;
+    bool failed = !str_is(outcome->status.text, "\"success\"") &&
+                  !str_is(outcome->status.text, "\"terminated\"");
+    json_w_pair_raw(&w, "status", failed ? STR("\"failed\"") : outcome->status.text);
+    if (outcome->output.text.len > 0)
+        json_w_pair_raw(&w, "output", outcome->output.text);
+    if (json_is(outcome->error, JSON_OBJECT)) {
+        struct json message = {0};
+        json_get(outcome->error, "message", &message);
+        json_w_pair_raw(&w, "message", message.text);
+        json_w_pair_raw(&w, "error", outcome->error.text);
+    }
+    if (outcome->started_at.text.len > 0)
+        json_w_pair_raw(&w, "startedAt", outcome->started_at.text);
+    if (outcome->ended_at.text.len > 0)
+        json_w_pair_raw(&w, "endedAt", outcome->ended_at.text);
+    slot->news = NEWS_RESULT;
+}
+
+static void note_duration(struct agent *agent, const struct slot *slot)
+{
+    int64_t took = (int64_t)(uv_hrtime() / 1000) - slot->started_us;
+    agent->mean_us = agent->mean_us < 0 ? took : agent->mean_us + (took - agent->mean_us) / 8;
+}
+
+void work_result(struct agent *agent, struct json frame)
+{
+    struct outcome outcome;
+    struct slot *slot = read_outcome(frame, &outcome)
+                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
+                            : NULL;
+    if (!slot) {
+        log_warn(agent->log, "agent", "the runner reported an execution that it was not given");
+        return;
+    }
+    if (slot->state == SLOT_ABANDONED) {
+        slots_release(&agent->slots, slot);
+        return;
+    }
+    note_duration(agent, slot);
+    size_t size = outcome.output.text.len;
+    if ((int64_t)size > agent->assignment.output_bytes) {
+        char message[160];
+        snprintf(message, sizeof(message), "the output has %zu bytes; at most %lld are kept", size,
+                 (long long)agent->assignment.output_bytes);
+        set_failed(agent, slot, "OutputTooLarge", message);
+    } else {
+        write_outcome(slot, &outcome);
+    }
+    slots_move(&agent->slots, slot, SLOT_NEWS);
+}
+
+void work_progress(struct agent *agent, struct json frame)
+{
+    struct outcome outcome;
+    struct slot *slot = read_outcome(frame, &outcome)
+                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
+                            : NULL;
+    if (!slot || slot->state != SLOT_RUNNING)
+        return;
+    buf_clear(&agent->scratch);
+    struct json_writer w = JSON_WRITER(&agent->scratch);
+    json_w_pair_str(&w, "id", slot_id(slot));
+    json_w_pair_int(&w, "fence", slot->fence);
+    json_w_pair_raw(&w, "percent", outcome.percent.text);
+    json_w_pair_raw(&w, "status", outcome.status.text);
+    json_w_pair_raw(&w, "message", outcome.message.text);
+    json_w_pair_raw(&w, "output", outcome.output.text);
+    json_w_pair_int(&w, "at", clock_wall(agent->clock));
+    if (!agent->scratch.over)
+        link_progress(agent->link, buf_str(&agent->scratch));
+}
+
+// ── orders ───────────────────────────────────────────────────────────────────────────────────
+
+static void send_cancel(struct agent *agent, struct slot *slot)
+{
+    if (!agent->runner || slot->cancelled)
+        return;
+    slot->cancelled = true;
+    struct buf *out = runner_out(agent->runner);
+    size_t begun = frame_begin(out);
+    struct json_writer w = JSON_WRITER(out);
+    json_w_object(&w);
+    json_w_pair_str(&w, "t", STR("cancel"));
+    json_w_pair_str(&w, "id", slot_id(slot));
+    json_w_pair_int(&w, "fence", slot->runner_fence);
+    json_w_object_end(&w);
+    frame_end(out, begun);
+}
+
+static int64_t grace_ms(const struct agent *agent)
+{
+    return agent->assignment.drain_ms > 0 ? agent->assignment.drain_ms : CANCEL_GRACE;
+}
+
+static void report_terminated(struct agent *agent, struct slot *slot)
+{
+    buf_clear(&slot->text);
+    struct json_writer w = JSON_WRITER(&slot->text);
+    w.comma = true;
+    json_w_pair_str(&w, "status", STR("terminated"));
+    json_w_pair_str(&w, "message", STR("the execution was terminated"));
+    json_w_pair_int(&w, "endedAt", clock_wall(agent->clock));
+    slot->news = NEWS_RESULT;
+    slots_move(&agent->slots, slot, SLOT_NEWS);
+}
+
+void work_terminate(void *arg, struct str id)
+{
+    struct agent *agent = arg;
+    struct slot *slot = slots_find(&agent->slots, id);
+    if (!slot)
+        return;
+    if (slot->state == SLOT_QUEUED) {
+        report_terminated(agent, slot);
+    } else if (slot->state == SLOT_RUNNING && !slot->cancelled) {
+        send_cancel(agent, slot);
+        int64_t limit = agent_now(agent) + grace_ms(agent);
+        slot->terminating = true;
+        slot->deadline = limit < slot->deadline ? limit : slot->deadline;
+    }
+}
+
+void work_drop(void *arg, struct str id, int64_t fence)
+{
+    struct agent *agent = arg;
+    struct slot *slot = slots_find(&agent->slots, id);
+    if (!slot || slot->fence != fence)
+        return;
+    if (slot->state == SLOT_RUNNING) {
+        send_cancel(agent, slot);
+        slots_abandon(&agent->slots, slot, agent_now(agent) + grace_ms(agent));
+    }
+    slots_release(&agent->slots, slot);
+}
+
+void work_return_queued(struct agent *agent)
+{
+    for (struct slot *slot; (slot = slots_first(&agent->slots, SLOT_QUEUED));)
+        give_back(agent, slot);
+}
+
+static void forget_abandoned(struct agent *agent)
+{
+    for (struct slot *slot; (slot = slots_first(&agent->slots, SLOT_ABANDONED));)
+        slots_release(&agent->slots, slot);
+}
+
+void work_return_running(struct agent *agent)
+{
+    forget_abandoned(agent);
+    for (struct slot *slot; (slot = slots_first(&agent->slots, SLOT_RUNNING));)
+        give_back(agent, slot);
+}
+
+void work_lose_running(struct agent *agent, const char *reason)
+{
+    forget_abandoned(agent);
+    for (struct slot *slot; (slot = slots_first(&agent->slots, SLOT_RUNNING));) {
+        buf_clear(&slot->text);
+        struct json_writer w = JSON_WRITER(&slot->text);
+        json_w_str(&w, str_of(reason));
+        slot->news = NEWS_LOST;
+        slots_move(&agent->slots, slot, SLOT_NEWS);
+    }
+}
+
+// ── watching ─────────────────────────────────────────────────────────────────────────────────
+
+// A thread cannot be ended from outside: its execution is reported, and the runner is replaced.
+static void give_up(struct agent *agent, struct slot *slot)
+{
+    char why[200];
+    send_cancel(agent, slot);
+    slots_abandon(&agent->slots, slot, INT64_MAX);
+    if (slot->terminating) {
+        report_terminated(agent, slot);
+        snprintf(why, sizeof(why), "a terminated execution did not end within %lld s",
+                 (long long)(grace_ms(agent) / 1000));
+    } else {
+        snprintf(why, sizeof(why),
+                 "timeout: the execution ran longer than %lld s (executionTimeout)",
+                 (long long)(slot->timeout_ms / 1000));
+        set_failed(agent, slot, "TimeoutError", why);
+        slots_move(&agent->slots, slot, SLOT_NEWS);
+        snprintf(why, sizeof(why), "an execution was over its timeout");
+    }
+    agent_replace_runner(agent, why, grace_ms(agent));
+}
+
+void work_watch(struct agent *agent)
+{
+    int64_t now = agent_now(agent);
+    list_each (&agent->slots.in[SLOT_RUNNING], it, next) {
+        struct slot *slot = list_entry(it, struct slot, node);
+        if (slot->deadline <= now)
+            give_up(agent, slot);
+    }
+    list_each (&agent->slots.in[SLOT_ABANDONED], at, after) {
+        struct slot *slot = list_entry(at, struct slot, node);
+        if (slot->deadline > now)
+            continue;
+        slot->deadline = INT64_MAX;
+        agent_replace_runner(agent, "a dropped execution did not end", grace_ms(agent));
+    }
+    struct slot *oldest = slots_first(&agent->slots, SLOT_QUEUED);
+    if (oldest && now - oldest->arrived > WAIT_MOST_MS && !has_room(agent)) {
+        // What runs now is long: others may have room sooner.
+        work_return_queued(agent);
+        agent->mean_us = SHORT_US * 4;
+    }
+}

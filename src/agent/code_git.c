@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+// Code of type git: finds the commit that the tag names, and checks it out once. Credentials are
+// in a file (0600) that only a credential helper for the repository's own host reads.
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "agent/code_internal.h"
+#include "agent/command.h"
+#include "agent/folder.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "net/loop.h"
+
+extern char **environ;
+
+static const char *or_empty(const char *text) { return text ? text : ""; }
+
+static const char *wanted_ref(const struct code_job *job)
+{
+    return job->config.code->tag ? job->config.code->tag : "HEAD";
+}
+
+static bool is_commit(const char *text)
+{
+    size_t len = strlen(text);
+    return (len == 40 || len == 64) && strspn(text, "0123456789abcdef") == len;
+}
+
+static void fail_with(struct code_job *job, const struct err *err, const char *what)
+{
+    struct err copy = *err;
+    err_wrap(&copy, "git: %s %s", what, job->config.code->url);
+    code_fail(job, &copy);
+}
+
+static int check_url(const struct code_job *job, struct err *err)
+{
+    const char *url = job->config.code->url;
+    static const char *const schemes[] = {"https://", "http://", "ssh://"};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
+        if (str_starts(str_of(url), str_of(schemes[i])))
+            return 0;
+    if (job->config.git_file && str_starts(str_of(url), STR("file://")))
+        return 0;
+    return err_set(err, ERR_BAD_INPUT,
+                   "the repository's address %.200s is not allowed: it must begin with https://, "
+                   "http:// or ssh://",
+                   url);
+}
+
+static int write_credentials(struct code_job *job, struct err *err)
+{
+    const struct assignment_code *code = job->config.code;
+    if (!code->username && !code->password)
+        return 0;
+    const char *user = or_empty(code->username), *password = or_empty(code->password);
+    if (strpbrk(user, "\r\n") || strpbrk(password, "\r\n"))
+        return err_set(err, ERR_BAD_INPUT, "the git credentials have a line break");
+    job->file = arena_printf(job->arena, "%s/git-credentials", job->config.folder).at;
+    unlink(job->file);
+    _cleanup_fd_ int fd = open(job->file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                               0600);
+    struct str text = arena_printf(job->arena, "username=%s\npassword=%s\n", user, password);
+    if (fd < 0 || write(fd, text.at, text.len) != (ssize_t)text.len)
+        return err_errno(err, ERR_UNAVAILABLE, errno, "cannot write %s", job->file);
+    return 0;
+}
+
+// "https://host:port" of an address, for which alone the credentials are good.
+static struct str origin_of(const char *url)
+{
+    const char *host = strstr(url, "://");
+    const char *end = host ? strchr(host + 3, '/') : NULL;
+    return (struct str){url, end ? (size_t)(end - url) : strlen(url)};
+}
+
+#define GIT_VARIABLES 12
+
+// The agent's environment (proxies, certificates), less git's own variables, plus ours.
+static const char **make_env(struct code_job *job)
+{
+    size_t count = 0, at = 0;
+    while (environ[count])
+        count++;
+    const char **env = arena_array_of(job->arena, const char *, count + GIT_VARIABLES + 1);
+    for (size_t i = 0; i < count; i++)
+        if (!str_starts(str_of(environ[i]), STR("GIT_")))
+            env[at++] = environ[i];
+    struct arena *arena = job->arena;
+    env[at++] = "GIT_TERMINAL_PROMPT=0";
+    env[at++] = "GIT_CONFIG_NOSYSTEM=1";
+    env[at++] = "GIT_CONFIG_GLOBAL=/dev/null";
+    env[at++] = "GIT_ASKPASS=true";
+    env[at++] = "GIT_SSH_COMMAND=ssh -oBatchMode=yes";
+    env[at++] = job->config.git_file ? "GIT_ALLOW_PROTOCOL=https:http:ssh:file"
+                                     : "GIT_ALLOW_PROTOCOL=https:http:ssh";
+    if (job->file) {
+        struct str origin = origin_of(job->config.code->url);
+        env[at++] = arena_printf(arena, "DROVER_GIT_CREDENTIALS=%s", job->file).at;
+        env[at++] = "GIT_CONFIG_COUNT=1";
+        env[at++] = arena_printf(arena, "GIT_CONFIG_KEY_0=credential." STR_FMT ".helper",
+                                 STR_ARG(origin))
+                        .at;
+        env[at++] = "GIT_CONFIG_VALUE_0=!cat \"$DROVER_GIT_CREDENTIALS\"; :";
+    }
+    return env;
+}
+
+// Runs git with up to six arguments (NULL: the end), in the temporary folder when it exists.
+static void run_git(struct code_job *job, const char *const args[],
+                    void (*on_done)(void *, bool, struct str, const struct err *))
+{
+    struct command_config command = {.loop = job->config.loop,
+                                     .argv = args,
+                                     .env = make_env(job),
+                                     .folder = folder_exists(job->temp) ? job->temp : NULL,
+                                     .on_line = job->config.on_line,
+                                     .on_done = on_done,
+                                     .arg = job};
+    struct err err = ERR_INIT;
+    job->command = command_start(&command, &err);
+    if (!job->command)
+        fail_with(job, &err, "cannot run it for");
+}
+
+static const char *place_of(struct code_job *job, const char *commit)
+{
+    return arena_printf(job->arena, "%s/git/%s", job->config.cache, commit).at;
+}
+
+static void seal_work(void *arg)
+{
+    struct code_job *job = arg;
+    if (folder_seal(job->temp, &job->err))
+        return;
+    if (rename(job->temp, job->place) != 0)
+        err_errno(&job->err, ERR_UNAVAILABLE, errno, "cannot move the code to %s", job->place);
+}
+
+static void seal_done(void *arg)
+{
+    struct code_job *job = arg;
+    if (code_pool_over(job))
+        return;
+    if (job->err.kind != ERR_NONE)
+        code_fail(job, &job->err);
+    else
+        code_finish(job);
+}
+
+static void on_checked_out(void *arg, bool ok, struct str out, const struct err *err)
+{
+    (void)out;
+    struct code_job *job = arg;
+    job->command = NULL;
+    if (!ok)
+        fail_with(job, err, "checking out");
+    else if (folder_exists(job->place))
+        code_finish(job);
+    else
+        code_pool(job, seal_work, seal_done);
+}
+
+static void on_fetched_commit(struct code_job *job)
+{
+    static const char *const checkout[] = {
+        "git", "-c", "advice.detachedHead=false", "checkout", "--quiet", "FETCH_HEAD", NULL};
+    if (folder_exists(job->place))
+        code_finish(job);
+    else
+        run_git(job, checkout, on_checked_out);
+}
+
+static void on_rev_parsed(void *arg, bool ok, struct str out, const struct err *err)
+{
+    struct code_job *job = arg;
+    job->command = NULL;
+    const char *commit = arena_cstr(job->arena, str_trim(out));
+    struct err odd = ERR_INIT;
+    if (!ok || !is_commit(commit)) {
+        err_set(&odd, ERR_DEPENDENCY, "no commit was fetched");
+        fail_with(job, ok ? &odd : err, "fetching");
+        return;
+    }
+    const char *place = place_of(job, commit);
+    if (strcmp(place, job->place) == 0) {
+        on_fetched_commit(job);
+        return;
+    }
+    // The tag was moved meanwhile: what was fetched counts.
+    job->place = place;
+    fd_close_at(&job->lock);
+    code_lock(job, on_fetched_commit);
+}
+
+static void on_fetched(void *arg, bool ok, struct str out, const struct err *err)
+{
+    (void)out;
+    static const char *const rev_parse[] = {"git", "rev-parse", "FETCH_HEAD^{commit}", NULL};
+    struct code_job *job = arg;
+    job->command = NULL;
+    if (!ok)
+        fail_with(job, err, "fetching");
+    else
+        run_git(job, rev_parse, on_rev_parsed);
+}
+
+static void on_made(void *arg, bool ok, struct str out, const struct err *err)
+{
+    (void)out;
+    struct code_job *job = arg;
+    job->command = NULL;
+    const char *args[] = {"git",
+                          "fetch",
+                          "--depth=1",
+                          "--no-tags",
+                          "--end-of-options",
+                          job->config.code->url,
+                          wanted_ref(job),
+                          NULL};
+    if (!ok)
+        fail_with(job, err, "making a folder for");
+    else
+        run_git(job, args, on_fetched);
+}
+
+static void git_locked(struct code_job *job)
+{
+    if (folder_exists(job->place)) {
+        code_finish(job);
+        return;
+    }
+    struct err err = ERR_INIT;
+    if (folder_remove(job->temp, &err) || folder_make(job->temp, &err)) {
+        code_fail(job, &err);
+        return;
+    }
+    job->config.on_phase(job->config.arg, "fetching the code with git");
+    static const char *const init[] = {"git", "init", "--quiet", "--template=", NULL};
+    run_git(job, init, on_made);
+}
+
+// Lines "<commit>\t<ref>"; the peeled one of an annotated tag ("…^{}") is the commit.
+static const char *pick_commit(struct code_job *job, struct str out)
+{
+    struct str found = STR_NONE;
+    while (out.at) {
+        struct str line = str_cut(&out, '\n');
+        struct str commit = str_cut(&line, '\t');
+        if (line.at && (!found.at || str_ends(line, STR("^{}"))))
+            found = commit;
+    }
+    const char *text = arena_cstr(job->arena, found);
+    return is_commit(text) ? text : NULL;
+}
+
+static void on_listed(void *arg, bool ok, struct str out, const struct err *err)
+{
+    struct code_job *job = arg;
+    job->command = NULL;
+    const char *commit = ok ? pick_commit(job, out) : NULL;
+    if (!commit && ok && is_commit(wanted_ref(job)))
+        commit = wanted_ref(job);
+    struct err none = ERR_INIT;
+    err_set(&none, ERR_DEPENDENCY, "it has no tag, branch or commit \"%.100s\"", wanted_ref(job));
+    if (!commit) {
+        fail_with(job, ok ? &none : err, "looking for the tag in");
+        return;
+    }
+    job->place = place_of(job, commit);
+    if (folder_exists(job->place))
+        code_finish(job);
+    else
+        code_lock(job, git_locked);
+}
+
+void code_git_start(struct code_job *job)
+{
+    struct err err = ERR_INIT;
+    const char *base = arena_printf(job->arena, "%s/git", job->config.cache).at;
+    job->temp = arena_printf(job->arena, "%s/.new-%s", base, job->config.replica_id).at;
+    if (check_url(job, &err) || folder_make(base, &err) || folder_remove(job->temp, &err) ||
+        write_credentials(job, &err)) {
+        code_fail(job, &err);
+        return;
+    }
+    const char *ref = wanted_ref(job);
+    const char *args[] = {"git",
+                          "ls-remote",
+                          "--end-of-options",
+                          job->config.code->url,
+                          ref,
+                          arena_printf(job->arena, "%s^{}", ref).at,
+                          NULL};
+    job->config.on_phase(job->config.arg, "looking for the code's commit with git");
+    run_git(job, args, on_listed);
+}

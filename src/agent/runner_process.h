@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// agent/runner_process: the process in which user code runs, and the frames that go to and come
+// from it (docs/runner-protocol.md). Loop thread only.
+#ifndef DROVER_AGENT_RUNNER_PROCESS_H
+#define DROVER_AGENT_RUNNER_PROCESS_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+
+struct loop;
+struct runner;
+
+struct runner_config {
+    struct loop *loop;
+    const char *const *argv;
+    const char *const *env;
+    const char *folder;  // its working folder
+    size_t line_bytes;   // longer lines of output are cut into pieces
+    void (*on_frame)(void *arg, struct str type, struct json frame);
+    void (*on_line)(void *arg, struct str line, bool from_stderr);
+    // Its end, after its last frame and line; the runner is freed when this returns. broken: what
+    // it did against the protocol, or NULL.
+    void (*on_exit)(void *arg, int status, const char *broken);
+    void *arg;
+};
+
+// NULL with ERR_DEPENDENCY when it cannot be started.
+struct runner *runner_start(const struct runner_config *config, struct err *err);
+
+// Frames are appended here (frame_begin, frame_end) and sent by runner_flush, once a turn.
+struct buf *runner_out(struct runner *runner);
+void runner_flush(struct runner *runner);
+void runner_pause_output(struct runner *runner, bool paused);  // stdout and stderr, not frames
+void runner_kill(struct runner *runner);                       // and all of its process group
+int runner_pid(const struct runner *runner);
+
+#endif
