@@ -23,11 +23,6 @@ struct report {
     struct replica_status status;
 };
 
-struct slots_task {
-    struct loop_task task;
-    struct driver_slots *slots;  // NULL: closed meanwhile
-};
-
 static int64_t now_ms(void) { return clock_wall(clock_system()); }
 
 static struct str text(const char *s) { return s ? str_of(s) : STR(""); }
@@ -63,14 +58,10 @@ static void tell_all(struct driver_slots *slots)
     }
 }
 
-static void on_task(void *arg)
+static void on_next_turn(void *arg)
 {
-    struct slots_task *task = arg;
-    struct driver_slots *slots = task->slots;
-    mem_free(task);
-    if (!slots)
-        return;
-    slots->task = NULL;
+    struct driver_slots *slots = arg;
+    slots->telling = NULL;
     tell_all(slots);
 }
 
@@ -87,13 +78,8 @@ static void changed(struct driver_slot *slot)
     report->arena = arena;
     report->status = status;
     list_push_back(&slots->reports, &report->node);
-    if (slots->task)
-        return;
-    slots->task = mem_alloc(sizeof(*slots->task));
-    slots->task->task.fn = on_task;
-    slots->task->task.arg = slots->task;
-    slots->task->slots = slots;
-    loop_post(slots->config->loop, &slots->task->task);
+    if (!slots->telling)
+        slots->telling = loop_timer_start(slots->config->loop, 0, 0, on_next_turn, slots);
 }
 
 // ── one slot ─────────────────────────────────────────────────────────────────────────────────
@@ -439,7 +425,7 @@ void driver_slots_init(struct driver_slots *slots, const struct driver_config *c
 {
     slots->config = config;
     slots->backend = backend;
-    slots->task = NULL;
+    slots->telling = NULL;
     list_init(&slots->slots);
     list_init(&slots->services);
     list_init(&slots->reports);
@@ -448,8 +434,7 @@ void driver_slots_init(struct driver_slots *slots, const struct driver_config *c
 void driver_slots_deinit(struct driver_slots *slots)
 {
     tell_all(slots);
-    if (slots->task)
-        slots->task->slots = NULL;
+    loop_timer_cancel(slots->telling);
     list_each (&slots->slots, it, next) {
         struct driver_slot *slot = list_entry(it, struct driver_slot, node);
         slots->backend->drop(slot);

@@ -3,7 +3,7 @@
 // service should have, which one goes first, back-off after an end, and telling about it. How a
 // replica is started and signalled is the backend's.
 //
-// A slot keeps its replica id over restarts. Changes are told from a task of their own on the loop,
+// A slot keeps its replica id over restarts. Changes are told in the loop's next turn,
 // never from inside a call, so that on_change may call any function of the driver.
 #ifndef DROVER_DRIVER_SLOTS_H
 #define DROVER_DRIVER_SLOTS_H
@@ -58,7 +58,7 @@ struct driver_slots {
     struct list slots;     // oldest first
     struct list services;  // what was applied
     struct list reports;   // changes not yet told
-    struct slots_task *task;
+    struct loop_timer *telling;
 };
 
 void driver_slots_init(struct driver_slots *slots, const struct driver_config *config,

@@ -110,9 +110,15 @@ static int agent_run(const char *cache, const char *id, const char *folder)
         start_grandchild(folder);
     if (strcmp(text, "surroundings") == 0)
         report_surroundings(folder);
+    if (strcmp(text, "hungry") == 0)
+        for (int i = 0; i < 256; i++)
+            memset(mem_alloc((size_t)1 << 20), 1, (size_t)1 << 20);
     if (strcmp(text, "shouting") == 0)
         for (int i = 0; i < 3000; i++)
             fprintf(stderr, "line %d of many\xff\n", i);
+    snprintf(path, sizeof(path), "%s/ready", folder);
+    snprintf(text, sizeof(text), "%d", (int)getpid());
+    write_path(path, text);
     snprintf(path, sizeof(path), "%s/end-%s", cache, id);
     alarm(AGENT_LIFE);
     for (;;) {
@@ -213,6 +219,7 @@ static struct bench *bench_new(const char *kind)
     snprintf(bench->root, sizeof(bench->root), "/tmp/drover-driver-XXXXXX");
     assert_non_null(mkdtemp(bench->root));
     snprintf(bench->run, sizeof(bench->run), "%s/data/run", bench->root);
+    // Unset: no cgroups are made. "own": in this process's; else in the v2 folder it names.
     const char *cgroup = getenv("DROVER_TEST_CGROUP");
     bench->config = (struct driver_config){.driver = kind,
                                            .folder = bench->run,
@@ -222,7 +229,9 @@ static struct bench *bench_new(const char *kind)
                                            .cache = bench->root,
                                            .python = "python3",
                                            .runner_folder = bench->root,
-                                           .cgroup = cgroup ? cgroup : "",
+                                           .cgroup = !cgroup                      ? ""
+                                                     : strcmp(cgroup, "own") == 0 ? NULL
+                                                                                  : cgroup,
                                            .backoff_first_ms = 100,
                                            .backoff_max_ms = 400,
                                            .backoff_reset_ms = 60000,
@@ -239,9 +248,20 @@ static void turn(struct bench *bench)
 }
 
 struct tally {
-    size_t all, by_phase[REPLICA_EXITED + 1];
+    const struct bench *bench;
+    size_t all, ready, by_phase[REPLICA_EXITED + 1];
     struct event newest, oldest;
 };
+
+// An agent that has not set its signal handlers yet would die of a signal instead of heeding it.
+static bool is_ready(const struct bench *bench, const struct event *replica)
+{
+    char path[600], text[32];
+    snprintf(path, sizeof(path), "%s/%s/ready", bench->run, replica->id);
+    if (strcmp(bench->kind, "memory") == 0)
+        return true;
+    return read_path(path, text, sizeof(text)) > 0 && strtol(text, NULL, 10) == replica->pid;
+}
 
 static void count_one(void *arg, const struct replica_status *status)
 {
@@ -250,11 +270,12 @@ static void count_one(void *arg, const struct replica_status *status)
         fill(&tally->oldest, status);
     fill(&tally->newest, status);
     tally->by_phase[status->phase]++;
+    tally->ready += status->phase == REPLICA_RUNNING && is_ready(tally->bench, &tally->newest);
 }
 
 static struct tally observe(struct bench *bench)
 {
-    struct tally tally = {0};
+    struct tally tally = {.bench = bench};
     driver_observe(bench->driver, SERVICE, count_one, &tally);
     return tally;
 }
@@ -265,7 +286,8 @@ static struct tally settle(struct bench *bench, size_t all, size_t running)
     int64_t until = clock_mono(clock_system()) + PATIENCE;
     for (;;) {
         struct tally tally = observe(bench);
-        if (tally.all == all && tally.by_phase[REPLICA_RUNNING] == running)
+        if (tally.all == all && tally.by_phase[REPLICA_RUNNING] == running &&
+            tally.ready == running)
             return tally;
         if (clock_mono(clock_system()) > until)
             fail_msg("%zu replicas, %zu running; wanted %zu, %zu; last: %s", tally.all,
@@ -629,13 +651,18 @@ static void test_end_takes_all_descendants(void **state)
 static void test_killed_supervisor_takes_the_agent(void **state)
 {
     struct bench *bench = bench_new(*state);
+    char text[32];
+    behave(bench, "family");
     apply(bench, "1.0.0.0", 1);
     struct tally tally = settle(bench, 1, 1);
+    while (read_path(file_of(bench, tally.oldest.id, "grandchild"), text, sizeof(text)) == 0)
+        usleep(1000);
     kill((pid_t)supervisor_of(bench, tally.oldest.id), SIGKILL);
     struct event *end = event_of(bench, tally.oldest.id, REPLICA_WAITING);
     assert_non_null(strstr(end->message, "supervisor was killed"));
     assert_int_equal(end->exit_code, 128 + 9);
     expect_dead(tally.oldest.pid);
+    expect_dead(strtol(text, NULL, 10));
     bench_free(bench);
 }
 
@@ -663,8 +690,8 @@ static void test_killed_agent_is_seen(void **state)
     struct bench *bench = bench_new(*state);
     apply(bench, "1.0.0.0", 1);
     struct tally tally = settle(bench, 1, 1);
-    kill((pid_t)tally.oldest.pid, SIGSEGV);
-    assert_int_equal(event_of(bench, tally.oldest.id, REPLICA_WAITING)->exit_code, 128 + SIGSEGV);
+    kill((pid_t)tally.oldest.pid, SIGUSR2);
+    assert_int_equal(event_of(bench, tally.oldest.id, REPLICA_WAITING)->exit_code, 128 + SIGUSR2);
     bench_free(bench);
 }
 
@@ -697,6 +724,9 @@ static void test_surroundings_are_clean(void **state)
     while (read_path(file_of(bench, tally.oldest.id, "surroundings"), text, sizeof(text)) == 0)
         usleep(1000);
     assert_string_equal(text, "privs 1;PATH;HOME;TMPDIR;LANG;");
+    if (!getenv("DROVER_TEST_CGROUP"))
+        assert_string_equal(tally.oldest.message,
+                            "memory and CPU limits not enforced: no writable cgroup");
     assert_int_equal(stat(file_of(bench, tally.oldest.id, ""), &about), 0);
     assert_int_equal(about.st_mode & 0777, 0700);
     assert_int_equal(stat(file_of(bench, tally.oldest.id, "spec.json"), &about), 0);
@@ -704,6 +734,24 @@ static void test_surroundings_are_clean(void **state)
     apply(bench, "1.0.0.0", 0);
     settle(bench, 0, 0);
     assert_int_equal(access(file_of(bench, tally.oldest.id, ""), F_OK), -1);
+    bench_free(bench);
+}
+
+static void test_memory_is_limited(void **state)
+{
+    if (!getenv("DROVER_TEST_CGROUP"))
+        skip();
+    struct bench *bench = bench_new(*state);
+    struct instance_type tiny = small;
+    struct err err = ERR_INIT;
+    tiny.memory_mib = 64;
+    struct deployment deployment = deployment_of("1.0.0.0", 1);
+    deployment.instance = &tiny;
+    behave(bench, "hungry");
+    assert_int_equal(driver_apply(bench->driver, &deployment, &err), 0);
+    struct event *end = event_of(bench, observe(bench).oldest.id, REPLICA_WAITING);
+    assert_int_equal(end->exit_code, 128 + 9);
+    assert_non_null(strstr(end->message, "more memory than its instance type"));
     bench_free(bench);
 }
 
@@ -805,6 +853,7 @@ int main(int argc, char **argv)
         CONTRACT(test_killed_agent_is_seen, "process"),
         CONTRACT(test_last_lines_are_kept, "process"),
         CONTRACT(test_surroundings_are_clean, "process"),
+        CONTRACT(test_memory_is_limited, "process"),
         CONTRACT(test_what_cannot_start_is_retried, "process"),
         CONTRACT(test_no_room_on_disk_is_retried, "process"),
         CONTRACT(test_odd_folders_do_no_harm, "process"),

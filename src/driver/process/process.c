@@ -3,8 +3,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -32,10 +34,18 @@ static const char *keep(struct arena *arena, const char *text)
 // Agents have working directories of their own: what they are told are whole paths.
 static const char *keep_path(struct arena *arena, const char *text)
 {
-    char *whole = text ? realpath(text, NULL) : NULL;
-    const char *kept = keep(arena, whole ? whole : text);
-    free(whole);
-    return kept;
+    char here[PATH_MAX];
+    if (!text || *text == '/' || !getcwd(here, sizeof(here)))
+        return keep(arena, text);
+    return arena_printf(arena, "%s/%s", here, text).at;
+}
+
+static const char *keep_url(struct arena *arena, const char *url)
+{
+    struct str text = str_of(url);
+    if (!str_starts(text, STR("unix:")) || str_starts(text, STR("unix:/")))
+        return keep(arena, url);
+    return arena_printf(arena, "unix:%s", keep_path(arena, url + 5)).at;
 }
 
 static int keep_config(struct driver_process *self, const struct driver_config *config,
@@ -47,8 +57,10 @@ static int keep_config(struct driver_process *self, const struct driver_config *
         return -1;
     own->driver = keep(self->arena, config->driver);
     own->folder = keep_path(self->arena, config->folder);
-    own->agent_program = keep_path(self->arena, config->agent_program);
-    own->agent_url = keep(self->arena, config->agent_url);
+    char *program = realpath(config->agent_program, NULL);
+    own->agent_program = keep_path(self->arena, program ? program : config->agent_program);
+    free(program);
+    own->agent_url = keep_url(self->arena, config->agent_url);
     own->agent_ca = keep(self->arena, config->agent_ca);
     own->public_url = keep(self->arena, config->public_url);
     own->cache = keep_path(self->arena, config->cache);

@@ -83,8 +83,10 @@ MUST_CHECK pid_t driver_process_spawn(const struct driver_process *self, const c
 bool driver_process_ids(const struct driver_process *self, const char *id, struct process_ids *out);
 int driver_process_pidfd(int64_t pid, uint64_t start_time);  // -1: not that process any more
 int driver_process_send(int pidfd, int signal);              // 0, or -1 with errno
-// Kills what descends from the supervisor, and what is left of the agent's session.
-void driver_process_sweep(const struct process_ids *ids);
+// Kills what descends from the supervisor, what is left of the agent's session, and whoever has the
+// TMPDIR that only the replica's processes have.
+void driver_process_sweep(const struct driver_process *self, const char *id,
+                          const struct process_ids *ids);
 
 // ── limits.c ─────────────────────────────────────────────────────────────────────────────────
 // Finds what is writable: the configured folder, or the server's own cgroup (v2, else v1).

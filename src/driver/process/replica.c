@@ -161,7 +161,7 @@ static void ended(struct process_replica *replica)
     else if (recorded && json_get(record, "signal", &value) && json_int(value, &end.code))
         end.code += 128;
     if (!recorded && driver_process_ids(self, replica->slot.id, &ids))
-        driver_process_sweep(&ids);
+        driver_process_sweep(driver_of(replica), replica->slot.id, &ids);
     end.oom = driver_process_oom(self, replica->slot.id);
     end.message = end_message(replica, first_words(replica, recorded, end.oom), arena);
     driver_process_unlimit(self, replica->slot.id);
@@ -257,7 +257,7 @@ static void on_no_answer(void *arg)
     struct process_ids ids;
     replica->look = NULL;
     if (driver_process_ids(driver_of(replica), replica->slot.id, &ids))
-        driver_process_sweep(&ids);
+        driver_process_sweep(driver_of(replica), replica->slot.id, &ids);
     if (replica->pidfd >= 0)
         (void)driver_process_send(replica->pidfd, SIGKILL);
     else

@@ -15,6 +15,7 @@
 #include "driver/process/process.h"
 
 #define SUPERVISOR_LOCK_FD 3
+#define ENVIRONMENT_MAX    ((size_t)64 << 10)
 #define SWEEPS             16  // rounds of killing what forks meanwhile
 
 // ── starting ─────────────────────────────────────────────────────────────────────────────────
@@ -209,8 +210,23 @@ static bool descends(const struct process_stat *all, size_t count, const struct 
     return parent == ancestor;
 }
 
+// Whether the environment that a process was started with holds `mark`. The supervisor's does, so
+// it is left out: it is the caller's to deal with.
+static bool carries(int64_t pid, struct str mark)
+{
+    char path[48];
+    char *text = mem_alloc(ENVIRONMENT_MAX);
+    snprintf(path, sizeof(path), "/proc/%" PRId64 "/environ", pid);
+    struct str rest = {text, read_text(path, text, ENVIRONMENT_MAX)}, one;
+    bool found = false;
+    while (!found && rest.len > 0 && (one = str_cut(&rest, '\0')).at)
+        found = str_eq(one, mark);
+    mem_free(text);
+    return found;
+}
+
 // True when something was killed: then another round has to look for what it forked.
-static bool sweep_once(const struct process_ids *ids)
+static bool sweep_once(const struct process_ids *ids, struct str mark)
 {
     size_t count;
     bool killed = false;
@@ -222,8 +238,10 @@ static bool sweep_once(const struct process_ids *ids)
     for (size_t i = 0; i < count; i++) {
         bool ours = (session && all[i].session == ids->agent_pid &&
                      all[i].start_time >= ids->agent_start_time) ||
-                    (tree && descends(all, count, &all[i], ids->pid));
+                    (tree && descends(all, count, &all[i], ids->pid)) ||
+                    (all[i].start_time >= ids->start_time && carries(all[i].pid, mark));
         bool dead = all[i].state == 'Z' || all[i].state == 'X';
+        ours = ours && all[i].pid != ids->pid;
         int fd = ours && !dead ? driver_process_pidfd(all[i].pid, all[i].start_time) : -1;
         if (fd < 0)
             continue;
@@ -234,8 +252,11 @@ static bool sweep_once(const struct process_ids *ids)
     return killed;
 }
 
-void driver_process_sweep(const struct process_ids *ids)
+void driver_process_sweep(const struct driver_process *self, const char *id,
+                          const struct process_ids *ids)
 {
-    for (int i = 0; ids->same_boot && i < SWEEPS && sweep_once(ids); i++)
+    _cleanup_free_ char *folder = driver_process_path(self, id, "tmp");
+    _cleanup_free_ char *mark = variable("TMPDIR", folder);
+    for (int i = 0; ids->same_boot && i < SWEEPS && sweep_once(ids, str_of(mark)); i++)
         ;
 }
