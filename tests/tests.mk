@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# Tests: units and contracts in C (cmocka), the rest in Python (pytest).
-.PHONY: unit
+# Tests: units and contracts in C (cmocka), the rest in Python (pytest). tools/run_tests.py runs the
+# suites in order; `make test SUITES="unit api"` picks some of them.
+.PHONY: test unit unit-programs
+test:  ## run every test suite (SUITES="unit api": only these)
+	@tools/setup test
+	@python3 tools/run_tests.py $(SUITES)
+
 unit: $(UNIT)  ## build and run the C unit and contract tests
 	@for test in $(UNIT); do echo "  RUN   $$test"; $$test || exit 1; done
+
+unit-programs: $(UNIT) $(BUILD)/tests/json_check
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVE)
 	@mkdir -p $(dir $@)
@@ -10,4 +17,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(ARCHIVE)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/contract/%.o $(ARCHIVE)
 	@mkdir -p $(dir $@)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcmocka -lm
+$(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
+	@mkdir -p $(dir $@)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 .SECONDARY:

@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the test suites one after the other (`make test`, `make test SUITES="unit api"`).
+
+A failing suite does not stop the others. Closes with a table of suites and, alone on the last
+line, the counts: "N passed, N failed". Exits with 1 when anything failed.
+
+Each suite's whole output is kept in build/test-logs/SUITE.log. Settings from the environment:
+  DROVER_CACHE_HOME   where the tests' Python environment and the agents' environments are kept
+                      (default ~/.cache/drover)
+  DROVER_TEST_SEED    seed of everything drawn at random (default 20261123)
+"""
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CACHE = pathlib.Path(os.environ.get("DROVER_CACHE_HOME", pathlib.Path.home() / ".cache" / "drover"))
+LOGS = ROOT / "build" / "test-logs"
+REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+SEED = os.environ.get("DROVER_TEST_SEED", "20261123")
+JOBS = str(os.cpu_count() or 2)
+TAIL = 60  # lines of a failed suite's output that are shown
+
+BUILDS = {"build": "", "build-asan": "address", "build-tsan": "thread"}
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=0:second_deadlock_stack=1",
+}
+
+
+class Counts:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        return self
+
+    def __str__(self):
+        text = f"{self.passed} passed, {self.failed} failed"
+        return text + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+class Suite:
+    """One run: says what it does as it goes, and keeps all output in a file."""
+
+    def __init__(self, name):
+        self.name = name
+        self.log_path = LOGS / f"{name}.log"
+        self.log = self.log_path.open("wb")
+
+    def run(self, command, timeout, env=None):
+        """Runs a command with its output in the log. Returns (exit status, its output)."""
+        start = self.log.tell()
+        self.log.write(f"$ {' '.join(map(str, command))}\n".encode())
+        self.log.flush()
+        process = subprocess.Popen(
+            [str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.log,
+            stderr=subprocess.STDOUT, env=dict(os.environ, **SANITIZER_OPTIONS, **(env or {})), start_new_session=True)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
+            time.sleep(3)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            self.log.write(f"\nended: it took more than {timeout} s\n".encode())
+            status = 124
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            raise
+        self.log.seek(0, os.SEEK_END)
+        return status, self.log_path.read_bytes()[start:].decode(errors="replace")
+
+    def build(self, build, *targets):
+        sanitizer = BUILDS[build]
+        command = ["make", "-s", f"-j{JOBS}", f"BUILD={build}"] + ([f"SAN={sanitizer}"] if sanitizer else [])
+        status, _ = self.run(command + list(targets), 1200)
+        return status == 0
+
+
+def cmocka(suite, build):
+    """Every C test program of a build; a program that dies counts as one failure more."""
+    if not suite.build(build, "unit-programs"):
+        return Counts(failed=1)
+    counts = Counts()
+    sources = sorted(ROOT.glob("tests/unit/test_*.c")) + sorted(ROOT.glob("tests/contract/test_*.c"))
+    for source in sources:
+        status, output = suite.run([ROOT / build / "tests" / source.stem], 600, {"CMOCKA_MESSAGE_OUTPUT": "TAP"})
+        skipped = len(re.findall(r"^ok .*# SKIP", output, re.M))
+        one = Counts(len(re.findall(r"^ok ", output, re.M)) - skipped, len(re.findall(r"^not ok ", output, re.M)), skipped)
+        planned = sum(map(int, re.findall(r"^1\.\.(\d+)", output, re.M)))
+        if planned != one.passed + one.failed + one.skipped or (status != 0 and one.failed == 0):
+            one.failed += 1
+            say(f"    {source.stem}: ended with status {status} after {one} of {planned} tests")
+        counts.add(one)
+    return counts
+
+
+def pytest(suite, folder, timeout, build="build", options=()):
+    report = LOGS / f"{suite.name}.xml"
+    report.unlink(missing_ok=True)
+    if not suite.build(build, "all"):
+        return Counts(failed=1)
+    environment = {"DROVER_BUILD": str(ROOT / build), "DROVER_CACHE_HOME": str(CACHE), "DROVER_TEST_SEED": SEED,
+                   "PYTHONHASHSEED": "0", "DROVER_RUNNER": str(ROOT / build / "runner")}
+    status, _ = suite.run([venv_python(), "-m", "pytest", "-c", "tests/pytest.ini", folder, f"--junitxml={report}",
+                           "-p", "no:cacheprovider", *options], timeout, environment)
+    counts = junit(report)
+    if status != 0 and counts.failed == 0:
+        counts.failed = 1
+    if counts.passed + counts.failed == 0:
+        counts.failed = 1
+        say("    no test ran")
+    return counts
+
+
+def junit(report):
+    try:
+        suites = xml.etree.ElementTree.parse(report).getroot().iter("testsuite")
+    except (OSError, xml.etree.ElementTree.ParseError):
+        return Counts(failed=1)
+    counts = Counts()
+    for suite in suites:
+        number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+        bad = number["failures"] + number["errors"]
+        counts.add(Counts(max(number["tests"] - bad - number["skipped"], 0), bad, number["skipped"]))
+    return counts
+
+
+def one(good):
+    return Counts(passed=1) if good else Counts(failed=1)
+
+
+def run_lint(suite):
+    # Two programs first: they say what docs/configuration.md has to hold.
+    suite.build("build", "all")
+    status, output = suite.run([ROOT / "tools" / "lint"], 1200)
+    counts = Counts(len(re.findall(r"^ok ", output, re.M)), len(re.findall(r"^FAILED ", output, re.M)))
+    return counts if counts.passed + counts.failed and (status == 0) == (counts.failed == 0) else Counts(failed=1)
+
+
+def run_json(suite):
+    if not suite.build("build-asan", "unit-programs"):
+        return Counts(failed=1)
+    return one(suite.run([sys.executable, "tests/fuzz/json_differential.py", ROOT / "build-asan" / "tests" / "json_check",
+                          "--seconds", "20", "--seed", SEED], 300)[0] == 0)
+
+
+def run_demo(suite):
+    if not suite.build("build", "all"):
+        return Counts(failed=1)
+    return one(suite.run([sys.executable, "tools/demo.py", "--once"], 900)[0] == 0)
+
+
+SUITES = {
+    "lint": ("style, include rule, static analysis", run_lint),
+    "unit": ("units and contracts in C", lambda s: cmocka(s, "build")),
+    "unit-asan": ("the same under ASan and UBSan", lambda s: cmocka(s, "build-asan")),
+    "unit-tsan": ("the same under TSan", lambda s: cmocka(s, "build-tsan")),
+    "runner": ("the Python runner alone", lambda s: pytest(s, "tests/runner", 600)),
+    "json": ("our JSON reader against Python's", run_json),
+    "api": ("the API through dtlpy", lambda s: pytest(s, "tests/api", 1200)),
+    "api-asan": ("the same, server and agents under ASan and UBSan",
+                 lambda s: pytest(s, "tests/api", 1500, "build-asan")),
+    "api-tsan": ("a shorter run, server and agents under TSan",
+                 lambda s: pytest(s, "tests/api", 1200, "build-tsan", ["-m", "core"])),
+    "conformance": ("the API against its own OpenAPI document", lambda s: pytest(s, "tests/conformance", 900)),
+    "fault": ("kill -9, frozen agents, restarts", lambda s: pytest(s, "tests/fault", 1200, options=["-s"])),
+    "demo": ("`make demo`, once", run_demo),
+}
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def venv_folder():
+    digest = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    return CACHE / f"test-venv-{digest}"
+
+
+def venv_python():
+    return venv_folder() / "bin" / "python"
+
+
+def make_venv():
+    """The tests' Python environment: made once for each content of tests/requirements.txt."""
+    folder = venv_folder()
+    marker = folder / ".complete"
+    if marker.exists():
+        return
+    say(f"making the tests' Python environment in {folder} (once; a few minutes)")
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run([str(venv_python()), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r",
+                    str(REQUIREMENTS)], check=True)
+    marker.touch()
+
+
+def run_suite(name):
+    start = time.monotonic()
+    say(f"==> {name}: {SUITES[name][0]}")
+    suite = Suite(name)
+    try:
+        counts = SUITES[name][1](suite)
+    except OSError as error:
+        say(f"    {error}")
+        counts = Counts(failed=1)
+    suite.log.close()
+    seconds = time.monotonic() - start
+    say(f"    {counts} in {seconds:.0f} s")
+    if counts.failed:
+        lines = suite.log_path.read_text(errors="replace").splitlines()
+        for line in lines[-TAIL:]:
+            say(f"    | {line}")
+        say(f"    the whole output: {suite.log_path.relative_to(ROOT)}")
+    return counts, seconds
+
+
+def main():
+    names = sys.argv[1:] or list(SUITES)
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        say(f"there is no suite '{unknown[0]}'; there are: {', '.join(SUITES)}")
+        return 2
+    os.chdir(ROOT)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    make_venv()
+    results = {name: run_suite(name) for name in names}
+    total = Counts()
+    say(f"\n{'suite':14}{'passed':>8}{'failed':>8}{'skipped':>8}{'seconds':>9}")
+    for name, (counts, seconds) in results.items():
+        say(f"{name:14}{counts.passed:8}{counts.failed:8}{counts.skipped:8}{seconds:9.0f}")
+        total.add(counts)
+    say("")
+    say(str(total))
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
