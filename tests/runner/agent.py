@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-WAIT = 20.0  # seconds until a test gives up
+WAIT = 90.0  # seconds until a test gives up
 
 
 class Agent:

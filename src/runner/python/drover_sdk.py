@@ -85,9 +85,13 @@ class Sdk:
         api = dl.client_api
         cookie = api.cookie_io
         kept = cookie.read_json()
+
+        def put(key, value):
+            kept[key] = value
+
         cookie.read_json = lambda create=False: kept
-        cookie.get = kept.get
-        cookie.put = kept.__setitem__
+        cookie.get = lambda key: kept.get(key)
+        cookie.put = put
         token = self._given.get("token")
         if not self._given.get("url") or not token:
             return
@@ -181,9 +185,9 @@ class Sdk:
         details = self._execution(invoke, execution)
         logger = logging.getLogger("[AgentContext]")
         context = cls.__new__(cls)
-        if cls.__mro__[2] is object:
+        if cls.__mro__[-2] is _Cancellable:  # without the SDK
             context.__dict__.update(execution_dict=details, execution_id=invoke.id, logger=logger,
-                                    trigger_id=details["trigger_id"], progress=progress)
+                                    trigger_id=details["trigger_id"], _progress=progress)
         else:
             service, package, project = self.entities()
             context.__init__(service=service, package=package, project=project,
@@ -231,11 +235,8 @@ class _Context(_Cancellable):
 
     @property
     def progress(self):
+        """The execution's progress."""
         return self._progress
-
-    @progress.setter
-    def progress(self, value):
-        self._progress = value
 
 
 class _Progress(_Cancellable):
