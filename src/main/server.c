@@ -12,7 +12,8 @@
 #include "base/mem.h"
 #include "control/control.h"
 #include "net/loop.h"
-#include "operation/account.h"
+#include "operation/secret_file.h"
+#include "operation/start.h"
 #include "operation/token.h"
 
 #define STOP_GRACE_MS 10000
@@ -27,6 +28,7 @@ struct server {
     struct control *control;
     struct api *api;
     char self_folder[PATH_MAX];  // where this program lies: drover-agent and runner/ lie beside it
+    struct start_result started;
     bool stopping;
     int exit_code;
 };
@@ -97,20 +99,6 @@ static void on_fatal(void *arg, const struct err *err)
 
 // ── starting ─────────────────────────────────────────────────────────────────────────────────
 
-static int next_epoch(struct op *op, void *arg, struct err *err)
-{
-    struct platform *platform = arg;
-    struct str text;
-    int64_t epoch = 0;
-    if (tx_meta_get(op->tx, "epoch", op->arena, &text, err))
-        return -1;
-    if (text.at && !str_int(text, &epoch))
-        return err_set(err, ERR_INTERNAL, "the stored epoch is not a number");
-    platform->epoch = epoch + 1;
-    return tx_meta_set(op->tx, "epoch", arena_printf(op->arena, "%lld", (long long)platform->epoch),
-                       err);
-}
-
 static int open_state(struct server *server, struct err *err)
 {
     struct platform *p = &server->platform;
@@ -137,9 +125,7 @@ static int open_state(struct server *server, struct err *err)
     p->tokens = tokens_open(s->data, p->clock, err);
     if (!p->tokens)
         return -1;
-    return op_run_now(p, next_epoch, p, err)
-               ? -1
-               : account_first_start(p, &p->org_id, server->arena, err);
+    return start_prepare(p, &server->started, server->arena, err);
 }
 
 static int open_work(struct server *server, struct err *err)
@@ -182,6 +168,28 @@ static int open_work(struct server *server, struct err *err)
     return 0;
 }
 
+static void print_file(const char *label, const char *path, struct arena *arena)
+{
+    char value[4096];
+    size_t len;
+    struct err err = ERR_INIT;
+    if (secret_file_read(path, value, sizeof(value), &len, &err) == 0)
+        fprintf(stderr, "  %-9s %s\n            (%s)\n", label,
+                arena_cstr(arena, (struct str){value, len}), path);
+}
+
+// Once, at the first start: how to log in.
+static void greet(struct server *server)
+{
+    if (!server->started.first)
+        return;
+    fprintf(stderr, "\nDrover keeps its data in %s. The administrator is admin@localhost:\n",
+            server->settings.data);
+    print_file("password", server->started.password_file, server->arena);
+    print_file("API key", server->started.key_file, server->arena);
+    fputc('\n', stderr);
+}
+
 // The queue is rebuilt and surviving agents are expected: now let clients and agents in.
 static void on_recovered(void *arg, struct err *err)
 {
@@ -197,8 +205,7 @@ static void on_recovered(void *arg, struct err *err)
         return;
     }
     control_start(server->control);
-    char address[128];
-    api_address(server->api, address, sizeof(address));
+    greet(server);
     log_info(server->platform.log, "server", "ready at %s (data in %s, admin key in %s/admin-key)",
              server->settings.public_url, server->settings.data, server->settings.data);
 }
