@@ -37,6 +37,7 @@ struct api {
     uint32_t run_id;  // random, first half of request ids
     uint64_t serial;
     bool stopping;
+    int hashing;              // passwords on the pool
     struct agent_link *link;  // NULL: none, or stopped
     void (*on_stopped)(void *arg);
     void *stopped_arg;
@@ -77,6 +78,9 @@ void call_spare_free(struct list *node);  // of api->spare_arenas
 // call_body.c: fills in call->body from the buffered bytes, as the route wants it.
 MUST_CHECK int call_read_body(struct call *call, struct str content_type, struct str bytes,
                               struct err *err);
+
+// name=value&… into call->body as an object of strings.
+MUST_CHECK int call_read_form(struct call *call, struct str bytes, struct err *err);
 
 // call_scope.c: on a store thread: identity, what the route's scope names, the caller's role.
 MUST_CHECK int call_check(struct call *call, struct err *err);

@@ -35,7 +35,7 @@ static bool form_decode(struct str raw, struct str *out, struct arena *arena)
 }
 
 // name=value&… as a JSON object of strings, so that handlers know one form only.
-static int form_to_json(struct call *call, struct str bytes, struct err *err)
+int call_read_form(struct call *call, struct str bytes, struct err *err)
 {
     struct arena *arena = call->op.arena;
     _cleanup_buf_ struct buf buf = BUF_INIT(bytes.len * 6 + 1024);
@@ -78,7 +78,7 @@ int call_read_body(struct call *call, struct str content_type, struct str bytes,
     struct str type = str_cut(&content_type, ';');
     if (kind == BODY_FORM_OR_JSON &&
         str_case_eq(str_trim(type), STR("application/x-www-form-urlencoded")))
-        return form_to_json(call, bytes, err);
+        return call_read_form(call, bytes, err);
     if (str_trim(bytes).len == 0) {
         if (kind == BODY_JSON_OPTIONAL)
             return 0;

@@ -71,10 +71,9 @@ static const struct {
     {"MemberAdd", "{\"type\":\"object\",\"properties\":{\"role\":{\"type\":\"string\",\"enum\":"
                   "[\"owner\",\"developer\",\"viewer\"]}}}"},
     {"MemberBatch",
-     "{\"type\":\"object\",\"required\":[\"members\"],\"properties\":{\"members\":{\"type\":"
-     "\"array\",\"maxItems\":100,\"items\":{\"type\":\"object\",\"required\":[\"userId\"],"
-     "\"properties\":{\"userId\":" TEXT ",\"role\":{\"type\":\"string\",\"enum\":[\"owner\","
-     "\"developer\",\"viewer\"]}}}}}}"},
+     "{\"type\":\"object\",\"required\":[\"role\",\"users\"],\"properties\":{\"users\":{"
+     "\"type\":\"array\",\"maxItems\":100,\"items\":" TEXT "},\"role\":{\"type\":"
+     "\"string\",\"enum\":[\"owner\",\"developer\",\"viewer\"]}}}"},
     {"ItemUpload", "{\"type\":\"object\",\"required\":[\"path\"],\"properties\":{"
                    "\"type\":{\"type\":\"string\",\"enum\":[\"file\",\"dir\"]},\"path\":" TEXT
                    ",\"metadata\":{\"type\":\"object\"},\"description\":" TEXT
@@ -85,7 +84,12 @@ static const struct {
                    "\"page\":{\"type\":\"integer\",\"minimum\":0},\"pageSize\":{\"type\":"
                    "\"integer\",\"minimum\":1,\"maximum\":1000}}}"},
     {"InstanceCatalog", "{}"},
-    {"NameValid", "{\"type\":\"object\",\"properties\":{\"valid\":{\"type\":\"boolean\"}}}"},
+    {"ItemsAnswer",
+     "{\"anyOf\":[{\"$ref\":\"#/components/schemas/ItemPage\"},{\"type\":\"object\","
+     "\"required\":[\"status\",\"itemsCount\"],\"properties\":{\"id\":" TEXT ",\"status\":" TEXT
+     ",\"progress\":{\"type\":\"number\"},\"itemsCount\":{\"type\":"
+     "\"integer\"}}}]}"},
+    {"NameValid", "{\"type\":\"boolean\"}"},
     {"DatasetCreateBody",
      "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":{\"type\":\"string\","
      "\"minLength\":1,\"maxLength\":256},\"projectId\":" TEXT

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "operation/dataset.h"
+
+#include "base/id.h"
+#include "operation/item.h"
+#include "operation/project.h"
+#include "operation/repeat.h"
+
+#define STEP_ROWS    200
+#define METADATA_MAX (1 << 20)
+
+static int find(struct op *op, struct str project_id, struct str name, struct dataset *out,
+                struct err *err)
+{
+    struct filter *filter = filter_and(
+        filter_eq_text(&dataset_entity, "projectId", project_id, op->arena),
+        filter_eq_text(&dataset_entity, "name", name, op->arena), op->arena);
+    return tx_find(op->tx, &dataset_entity, filter, out, op->arena, err);
+}
+
+static int refuse_name(struct err *err, struct str name)
+{
+    return err_set(err, ERR_CONFLICT, "There is a dataset named " STR_FMT " in the project already",
+                   STR_ARG(name));
+}
+
+int dataset_create(struct op *op, struct dataset *row, struct err *err)
+{
+    struct dataset first;
+    if (title_check(row->name, "name", err))
+        return -1;
+    if (find(op, row->project_id, row->name, &first, err) == 0) {
+        if (first.system || !repeat_within_minute(op, first.creator, first.created_at))
+            return refuse_name(err, row->name);
+        *row = first;
+        return 0;
+    }
+    if (err->kind != ERR_NOT_FOUND)
+        return -1;
+    *err = ERR_INIT;
+    row->id = id_new(op->now, op->arena);
+    row->creator = op->caller.user_id;
+    row->created_at = row->updated_at = op->now;
+    row->items_count = 0;
+    if (tx_insert(op->tx, &dataset_entity, row, err))
+        return err->kind == ERR_CONFLICT ? refuse_name(err, row->name) : -1;
+    return op_audit(op, "create", &dataset_entity, NULL, row, err);
+}
+
+int dataset_binaries(struct op *op, struct str project_id, struct dataset *out, struct err *err)
+{
+    return find(op, project_id, STR(BINARIES), out, err);
+}
+
+static int merge_metadata(struct op *op, struct dataset *dataset, struct json patch,
+                          struct err *err)
+{
+    struct json metadata;
+    if (!json_get(patch, "metadata", &metadata) || metadata.type == JSON_NULL)
+        return 0;
+    if (metadata.type != JSON_OBJECT)
+        return err_field(err, "metadata", "metadata must be an object, not %s",
+                         json_type_name(metadata.type));
+    struct json base = json_of(dataset->metadata.at ? dataset->metadata : STR("{}"));
+    dataset->metadata = json_merge(base, metadata, op->arena);
+    if (dataset->metadata.len > METADATA_MAX)
+        return err_field(err, "metadata", "metadata would have %zu bytes; at most %d are allowed",
+                         dataset->metadata.len, METADATA_MAX);
+    return 0;
+}
+
+int dataset_update(struct op *op, struct dataset *dataset, struct json patch, struct err *err)
+{
+    struct dataset before = *dataset;
+    struct json name;
+    if (json_get(patch, "name", &name) && name.type != JSON_NULL) {
+        if (name.type != JSON_STRING)
+            return err_field(err, "name", "name must be a string, not %s",
+                             json_type_name(name.type));
+        dataset->name = json_str(name, op->arena);
+        if (title_check(dataset->name, "name", err))
+            return -1;
+    }
+    if (before.system && !str_eq(before.name, dataset->name))
+        return err_set(err, ERR_CONFLICT, "The dataset " BINARIES " cannot be renamed");
+    if (merge_metadata(op, dataset, patch, err))
+        return -1;
+    dataset->updated_at = op->now;
+    if (tx_update(op->tx, &dataset_entity, dataset, err))
+        return err->kind == ERR_CONFLICT ? refuse_name(err, dataset->name) : -1;
+    return op_audit(op, "update", &dataset_entity, &before, dataset, err);
+}
+
+int dataset_delete_step(struct op *op, struct str id, bool *more, struct err *err)
+{
+    struct query query = {.filter = filter_eq_text(&item_entity, "datasetId", id, op->arena),
+                          .limit = STEP_ROWS};
+    struct dataset dataset;
+    void *rows;
+    size_t count;
+    *more = false;
+    if (tx_get(op->tx, &dataset_entity, id, &dataset, op->arena, err))
+        return -1;
+    if (dataset.system)
+        return err_set(err, ERR_CONFLICT,
+                       "The dataset " BINARIES " holds the project's code and goes with it only");
+    if (tx_select(op->tx, &item_entity, &query, op->arena, &rows, &count, err))
+        return -1;
+    struct item *items = rows;
+    for (size_t i = 0; i < count; i++) {
+        if (item_drop(op, &items[i], err))
+            return -1;
+    }
+    if (count == STEP_ROWS) {
+        *more = true;
+        return 0;
+    }
+    if (tx_delete(op->tx, &dataset_entity, id, err))
+        return -1;
+    return op_audit(op, "delete", &dataset_entity, &dataset, NULL, err);
+}
+
+int dataset_count(struct op *op, struct dataset *dataset, struct err *err)
+{
+    struct filter *filter = filter_and(
+        filter_eq_text(&item_entity, "datasetId", dataset->id, op->arena),
+        filter_eq_text(&item_entity, "type", STR("file"), op->arena), op->arena);
+    return tx_count(op->tx, &item_entity, filter, &dataset->items_count, err);
+}
