@@ -36,7 +36,7 @@ def working_folder():
 
 @pytest.fixture(scope="session")
 def server(working_folder):
-    server = harness.Server(HOME / "server")
+    server = harness.Server(HOME / "server", login_tries="1000")
     server.start()
     yield server
     problems = server.close()
@@ -57,6 +57,21 @@ def quiet_log(request, server):
         report.rename(report.with_name("told-" + report.name))
     assert server.process.poll() is None, f"the server ended:\n{server.tail()}"
     assert not wrong, "the server complained:\n" + "\n".join(wrong[:100])
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """own_server(**options): a server for this test alone, and the API of its administrator."""
+    made = []
+
+    def start(**options):
+        one = harness.Server(tmp_path / f"server{len(made)}", **options).start()
+        made.append(one)
+        return one, harness.Api(one, (one.data / "admin-key").read_text().strip())
+
+    yield start
+    problems = [line for one in made for line in one.close() + one.complaints()]
+    assert not problems, "\n".join(problems)
 
 
 @pytest.fixture(scope="session")

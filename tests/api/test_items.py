@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Datasets and items: bytes in, bytes out, filters, paging."""
+import hashlib
+import io
+import random
+
+import pytest
+
+import harness
+
+
+@pytest.fixture
+def photos(dl, project, unique):
+    dataset = project.datasets.create(dataset_name=unique("photos"))
+    yield dataset
+    dataset.delete(True, True)
+
+
+def put(api, dataset, path, content=b"x", **more):
+    answer = harness.upload(api, dataset.id, path, content, **more)
+    assert answer.ok, answer.text
+    return answer.json()
+
+
+# ── datasets ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.core
+def test_datasets(dl, project, unique):
+    name = unique("set")
+    dataset = project.datasets.create(dataset_name=name)
+    assert project.datasets.get(dataset_name=name).id == dataset.id
+    assert project.datasets.get(dataset_id=dataset.id).name == name
+    assert dataset.id in [one.id for one in project.datasets.list()]
+    dataset.name = name + "-2"
+    dataset.update()
+    assert project.datasets.get(dataset_id=dataset.id).name == name + "-2"
+    dataset.delete(True, True)
+    with pytest.raises(dl.exceptions.NotFound):
+        project.datasets.get(dataset_id=dataset.id)
+
+
+# ── up and down ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.core
+def test_upload_file_and_download(photos, tmp_path):
+    content = random.Random(harness.SEED).randbytes(100_003)
+    local = tmp_path / "photo ü.bin"
+    local.write_bytes(content)
+    item = photos.items.upload(local_path=str(local), remote_path="/deep/er")
+    assert item.filename == "/deep/er/photo ü.bin" and item.dir == "/deep/er" and item.name == "photo ü.bin"
+    assert item.metadata["system"]["size"] == len(content)
+    back = item.download(local_path=str(tmp_path / "back"))
+    assert open(back, "rb").read() == content
+    assert item.download(save_locally=False).read() == content
+
+
+def test_upload_folder(photos, tmp_path):
+    for number in range(25):
+        path = tmp_path / "in" / f"d{number % 3}" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"text {number}")
+    photos.items.upload(local_path=str(tmp_path / "in") + "/*", remote_path="/up")
+    files = {item.filename for page in photos.items.list() for item in page if item.type == "file"}
+    assert files == {f"/up/d{n % 3}/{n}.txt" for n in range(25)}
+
+
+def test_upload_bytes_and_empty(photos):
+    item = photos.items.upload(local_path=io.BytesIO(b"from memory"), remote_name="memory.txt")
+    assert item.download(save_locally=False).read() == b"from memory"
+    assert item.metadata["system"]["size"] == 11
+
+
+def test_empty_file(api, photos):
+    item = put(api, photos, "/empty.bin", b"")
+    assert item["metadata"]["system"]["size"] == 0
+    answer = api.call("GET", f"/items/{item['id']}/stream")
+    assert answer.status_code == 200 and answer.content == b""
+
+
+def test_upload_twice(api, photos):
+    first = put(api, photos, "/a.txt", b"one")
+    skipped = harness.upload(api, photos.id, "/a.txt", b"one")
+    assert skipped.json()["id"] == first["id"] and skipped.headers.get("x-item-op", "skip") == "skip"
+    overwritten = put(api, photos, "/a.txt", b"two!", mode="overwrite")
+    assert overwritten["id"] == first["id"] and overwritten["metadata"]["system"]["size"] == 4
+    assert api.call("GET", f"/items/{first['id']}/stream").content == b"two!"
+
+
+def test_large_upload_takes_no_memory(api, server, photos):
+    content = random.Random(1).randbytes(30 << 20)
+    put(api, photos, "/warm.bin", content[:1 << 20])
+    before = server.memory_peak()
+    item = put(api, photos, "/large.bin", content)
+    answer = api.call("GET", f"/items/{item['id']}/stream")
+    assert hashlib.sha256(answer.content).digest() == hashlib.sha256(content).digest()
+    grown = server.memory_peak() - before
+    assert grown < (10 << 10) * harness.SLOW, f"{grown} KiB more for 30 MiB"
+
+
+def test_ranges(api, photos):
+    content = bytes(range(256)) * 40
+    item = put(api, photos, "/range.bin", content)
+    size = len(content)
+    stream = f"/items/{item['id']}/stream"
+    for text, first, last in (("bytes=0-", 0, size - 1), ("bytes=100-199", 100, 199), ("bytes=-10", size - 10, size - 1),
+                              (f"bytes={size - 1}-", size - 1, size - 1), ("bytes=5-999999", 5, size - 1)):
+        answer = api.call("GET", stream, headers={"Range": text})
+        assert answer.status_code in (200, 206) and answer.content == content[first:last + 1], text
+        if answer.status_code == 206:
+            assert answer.headers["content-range"] == f"bytes {first}-{last}/{size}"
+    assert api.call("GET", stream, headers={"Range": f"bytes={size}-"}).status_code == 416
+    assert api.call("GET", stream, headers={"Range": "lines=1-2"}).content == content
+
+
+@pytest.mark.parametrize("path", ["no-slash", "/../up", "/a/../../b", "/a\x00b", "/" + "x" * 5000, "/a//b", "/./x", ""])
+def test_bad_paths(api, photos, path):
+    """Every path is refused, or kept inside the dataset."""
+    answer = harness.upload(api, photos.id, path, b"x")
+    assert answer.status_code in (200, 201, 400), answer.text
+    if answer.ok:
+        made = answer.json()["filename"]
+        assert made.startswith("/") and ".." not in made.split("/") and "\0" not in made
+
+
+def test_upload_needs_its_parts(api, photos):
+    answer = api.call("POST", f"/datasets/{photos.id}/items", files=[("path", (None, "/x"))])
+    assert answer.status_code == 400
+    answer = api.call("POST", f"/datasets/{photos.id}/items", data=b"nothing", headers={"content-type": "text/plain"})
+    assert answer.status_code in (400, 415)
+
+
+# ── what is kept about them ──────────────────────────────────────────────────────────────────
+
+
+def test_metadata(dl, photos):
+    item = photos.items.upload(local_path=io.BytesIO(b"x"), remote_name="m.txt")
+    item.metadata["user"] = {"colour": "blue", "deep": {"a": 1, "b": [1, 2]}}
+    item = item.update()
+    again = photos.items.get(item_id=item.id)
+    assert again.metadata["user"] == {"colour": "blue", "deep": {"a": 1, "b": [1, 2]}}
+    again.metadata["user"]["deep"]["a"] = 2
+    again.update()
+    kept = photos.items.get(item_id=item.id).metadata
+    assert kept["user"]["deep"] == {"a": 2, "b": [1, 2]} and kept["system"]["size"] == 1
+
+
+def test_delete(dl, photos):
+    item = photos.items.upload(local_path=io.BytesIO(b"x"), remote_name="d.txt")
+    assert item.delete()
+    with pytest.raises(dl.exceptions.NotFound):
+        photos.items.get(item_id=item.id)
+
+
+def test_delete_by_filter(dl, api, photos):
+    for number in range(6):
+        put(api, photos, f"/{'keep' if number % 2 else 'drop'}/{number}.txt")
+    filters = dl.Filters(field="dir", values="/drop")
+    photos.items.delete(filters=filters)
+    left = [item.filename for page in photos.items.list() for item in page if item.type == "file"]
+    assert sorted(left) == ["/keep/1.txt", "/keep/3.txt", "/keep/5.txt"]
+
+
+def test_filters(dl, api, photos):
+    for number in range(8):
+        item = put(api, photos, f"/{'ab'[number % 2]}/{number}.txt", b"x" * number)
+        api.patch(f"/items/{item['id']}", {"metadata": {"user": {"n": number, "even": number % 2 == 0}}})
+
+    def names(*terms, **more):
+        filters = dl.Filters(**more)
+        for field, values, operator in terms:
+            filters.add(field=field, values=values, operator=operator)
+        return sorted(item.name for page in photos.items.list(filters=filters) for item in page if item.type == "file")
+
+    every = [f"{number}.txt" for number in range(8)]
+    assert names() == every
+    assert names(("filename", "/a/*", None)) == every[::2]
+    assert names(("filename", "/a/2.txt", None)) == ["2.txt"]
+    assert names(("dir", "/b", None)) == every[1::2]
+    assert names(("metadata.user.n", 3, dl.FiltersOperations.GREATER_THAN)) == every[4:]
+    assert names(("metadata.user.n", [1, 2, 99], dl.FiltersOperations.IN)) == ["1.txt", "2.txt"]
+    assert names(("metadata.user.even", True, None)) == every[::2]
+    assert names(("metadata.user.none", True, dl.FiltersOperations.EXISTS)) == []
+    assert names(("name", "0.txt", dl.FiltersOperations.NOT_EQUAL)) == every[1:]
+    with_or = dl.Filters()
+    with_or.add(field="name", values="1.txt", method=dl.FiltersMethod.OR)
+    with_or.add(field="name", values="2.txt", method=dl.FiltersMethod.OR)
+    assert sorted(item.name for page in photos.items.list(filters=with_or) for item in page) == ["1.txt", "2.txt"]
+
+
+@pytest.mark.parametrize("filter", [{"$and": 5}, {"$bogus": []}, {"name": {"$bogus": 1}}, {"name": {"$in": 5}},
+                                    {"$and": [{"$or": [[]]}]}, []])
+def test_bad_filters(api, photos, filter):
+    api.bad(400, "POST", f"/datasets/{photos.id}/query", {"filter": filter, "page": 0, "pageSize": 10, "resource": "items"})
+
+
+def test_paging_over_a_thousand(dl, api, photos):
+    """Enough for dtlpy's second page, which it asks for by the last id of the first."""
+    count = 1_205
+    for number in range(count):
+        put(api, photos, f"/many/{number:05}.txt", b"%d" % number)
+    pages = photos.items.list(filters=dl.Filters(field="type", values="file"))
+    assert pages.items_count == count
+    seen = [item.filename for page in pages for item in page]
+    assert len(seen) == count and len(set(seen)) == count
+    sizes = dl.Filters(field="dir", values="/many")
+    sizes.page_size = 100
+    assert sum(1 for page in photos.items.list(filters=sizes) for _ in page) == count
+
+
+def test_pages_by_number(api, photos):
+    for number in range(7):
+        put(api, photos, f"/{number}.txt")
+    query = {"filter": {"type": "file"}, "sort": {"filename": "descending"}, "pageSize": 3, "resource": "items"}
+    pages = [api.post(f"/datasets/{photos.id}/query", {**query, "page": page}) for page in range(3)]
+    assert [item["name"] for page in pages for item in page["items"]] == [f"{n}.txt" for n in range(6, -1, -1)]
+    assert [page["hasNextPage"] for page in pages] == [True, True, False]
+    assert {page["totalItemsCount"] for page in pages} == {7} and {page["totalPagesCount"] for page in pages} == {3}
