@@ -113,20 +113,24 @@ static bool read_stat(pid_t pid, pid_t *parent, uint64_t *start_time)
 }
 
 // ── starting the agent ───────────────────────────────────────────────────────────────────────
+static void write_small(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write_all(fd, text, strlen(text)) != 0)
+        fprintf(stderr, "drover-agent: %s: %s\n", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
 static void enter_cgroups(void)
 {
     char paths[4096];
     if (read_small("cgroups", paths, sizeof(paths)) == 0)
         return;
     char *rest = paths;
-    for (char *path; (path = strsep(&rest, "\n"));) {
-        int fd = *path ? open(path, O_WRONLY | O_CLOEXEC) : -1;
-        if (fd < 0)
-            continue;
-        if (write_all(fd, "0", 1) != 0)
-            fprintf(stderr, "drover-agent: %s: %s\n", path, strerror(errno));
-        close(fd);
-    }
+    for (char *path; (path = strsep(&rest, "\n"));)
+        if (*path)
+            write_small(path, "0");
 }
 
 // Between fork and exec; never returns.
@@ -141,6 +145,8 @@ static void become_agent(const char *folder, int output, pid_t supervisor)
         _exit(EXIT_NOT_AGENT);
     setsid();
     enter_cgroups();
+    // When the machine runs out of memory, agents go before the server.
+    write_small("/proc/self/oom_score_adj", "500");
     struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
     sigprocmask(SIG_SETMASK, &none, NULL);

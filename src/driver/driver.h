@@ -71,14 +71,14 @@ struct driver_config {
     struct loop *loop;
     struct log *log;
     // A replica's phase, reason or end changed (also for replicas found alive at start). On the
-    // loop.
+    // loop, never from inside a call into the driver but driver_close: it may call any function.
     void (*on_change)(void *arg, const struct replica_status *status);
     void *arg;
 };
 
 // Finds replicas that outlived the last server and adopts them (on_change is called for each).
 struct driver *driver_open(const struct driver_config *config, struct err *err);
-void driver_close(struct driver *driver);  // agents keep running
+void driver_close(struct driver *driver);  // agents keep running; tells what was not told yet
 
 // Makes the service's replicas match: starts missing ones, replaces those of another revision (new
 // one first, then drains the old), drains the newest ones beyond `replicas`. Repeating it is

@@ -142,7 +142,7 @@ static struct str first_words(const struct process_replica *replica, bool record
     if (replica->slot.overdue)
         return STR("killed: it did not stop in the time it was given");
     if (!recorded && replica->slot.told != SLOT_KILL)
-        return STR("supervisor was killed");
+        return STR("supervisor was killed, or could not write its record");
     return STR("");
 }
 
