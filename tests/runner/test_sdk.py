@@ -49,7 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers["authorization"]))
-        kind, _, id = self.path[len("/api/v1/"):].partition("/")
+        kind, _, id = self.path[len("/api/v1/"):].rpartition("/")
         code = 404 if id.startswith("missing") else 401 if id.startswith("secret") else 200
         answer = {"message": "no " + id, "statusCode": code} if code != 200 else {
             "id": id, "name": "name of " + id, "kind": kind, "projectId": "p1", "org": {"id": "o"},
