@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packages: code in, versions, what is refused."""
+import os
+import subprocess
+
+import pytest
+
+import harness
+
+MODULE = {"name": "default_module", "entryPoint": "main.py", "className": "ServiceRunner", "initInputs": [],
+          "functions": [{"name": "run", "input": [{"name": "value", "type": "Json"}], "output": [], "description": ""}]}
+CODE = "class ServiceRunner:\n    def run(self, value):\n        return value\n"
+
+
+@pytest.fixture
+def source(working_folder, unique):
+    folder = working_folder / unique("source")
+    folder.mkdir()
+    (folder / "main.py").write_text(CODE)
+    return folder
+
+
+def push(dl, project, name, source, **more):
+    module = dl.PackageModule.from_json(_json=MODULE)
+    return project.packages.push(package_name=name, src_path=str(source), modules=[module], **more)
+
+
+@pytest.mark.core
+def test_push_get_list(dl, project, source, unique):
+    name = unique("package")
+    package = push(dl, project, name, source)
+    assert package.version == "1.0.0" and package.type in ("faas", None)
+    assert package.codebase.type == "item"
+    assert project.packages.get(package_name=name).id == package.id
+    assert dl.packages.get(package_id=package.id).name == name
+    assert dl.packages.get(package_name=name).id == package.id
+    assert name in [one.name for page in project.packages.list() for one in page]
+    function = package.modules[0].functions[0]
+    assert function.name == "run" and [one.type for one in function.inputs] == ["Json"]
+
+
+def test_push_again(dl, project, source, unique):
+    name = unique("package")
+    first = push(dl, project, name, source)
+    same = push(dl, project, name, source)
+    assert same.id == first.id and same.codebase.item_id == first.codebase.item_id
+    (source / "main.py").write_text(CODE + "\n# changed\n")
+    third = push(dl, project, name, source)
+    assert third.id == first.id and third.codebase.item_id != first.codebase.item_id
+    assert third.version not in (first.version, same.version)
+    revisions = third.revisions
+    versions = [one["version"] if isinstance(one, dict) else one.version for one in revisions]
+    assert first.version in versions and third.version in versions and len(set(versions)) == len(versions)
+
+
+def test_code_comes_back(dl, project, source, unique, tmp_path):
+    package = push(dl, project, unique("package"), source)
+    path = package.pull(local_path=str(tmp_path / "pulled"))
+    found = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names if name == "main.py"]
+    assert open(found[0], encoding="utf-8").read() == CODE
+
+
+def test_requirements_are_kept(dl, project, source, unique):
+    (source / "requirements.txt").write_text("six==1.17.0\nattrs>=20\n")
+    package = push(dl, project, unique("package"), source)
+    kept = package.to_json()["requirements"]
+    assert {one["name"] for one in kept} == {"six", "attrs"}
+
+
+def test_delete(dl, api, project, source, unique):
+    package = push(dl, project, unique("package"), source)
+    assert package.delete()
+    api.bad(404, "GET", f"/packages/{package.id}")
+
+
+def test_used_package_stays(api, project, unique):
+    service = harness.deploy_plain(api, project.id, unique("used"), CODE, {"run": {"value": "Json"}}, active=False)
+    error = api.bad(409, "DELETE", f"/packages/{service['packageId']}")
+    assert service["name"] in error["message"]
+    api.delete(f"/services/{service['id']}")
+    api.delete(f"/packages/{service['packageId']}")
+
+
+def test_name_is_checked(api):
+    api.get("/piper-misc/naming/packages/good-name-1")
+    for name in ("Bad%20Name", "-x", "x" * 300, "ünï"):
+        assert api.bad(400, "GET", f"/piper-misc/naming/packages/{name}")["message"]
+
+
+def changed(**change):
+    return {**MODULE, **change}
+
+
+@pytest.mark.parametrize("modules, field", [
+    (5, "modules"),
+    ([5], "modules[0]"),
+    ([changed(name="")], "modules[0].name"),
+    ([changed(name=5)], "modules[0].name"),
+    ([changed(functions=5)], "modules[0].functions"),
+    ([changed(functions=[{"name": 5}])], "modules[0].functions[0].name"),
+    ([changed(functions=[{"name": "run", "input": [{"name": "x", "type": "Nonsense"}]}])],
+     "modules[0].functions[0].input[0].type"),
+    ([changed(functions=[{"name": "run", "input": [{"type": "Json"}]}])], "modules[0].functions[0].input[0].name"),
+    ([changed(initInputs=[{"name": "x", "type": "Bogus"}])], "modules[0].initInputs[0].type"),
+    ([changed(entryPoint="/etc/passwd")], "modules[0].entryPoint"),
+    ([changed(entryPoint="../main.py")], "modules[0].entryPoint"),
+    ([MODULE, MODULE], "modules[1].name"),
+])
+def test_bad_modules(api, project, unique, modules, field):
+    body = {"name": unique("package"), "projectId": project.id, "modules": modules}
+    assert api.bad(400, "POST", "/packages", body)["field"] == field
+
+
+@pytest.mark.parametrize("change, field", [
+    ({"name": "Not A Name"}, "name"),
+    ({"name": None}, "name"),
+    ({"codebase": {"type": "item", "itemId": "0" * 24}}, "codebase.itemId"),
+    ({"codebase": {"type": "carrier-pigeon"}}, "codebase.type"),
+    ({"requirements": [{"name": "x; rm -rf /"}]}, "requirements[0].name"),
+    ({"requirements": [{"name": "--index-url"}]}, "requirements[0].name"),
+    ({"requirements": 5}, "requirements"),
+])
+def test_bad_packages(api, project, unique, change, field):
+    body = {"name": unique("package"), "projectId": project.id, "modules": [MODULE], **change}
+    assert api.bad(400, "POST", "/packages", body)["field"] == field
+
+
+def test_another_projects_code_is_refused(dl, api, project, source, unique):
+    package = push(dl, project, unique("package"), source)
+    other = dl.projects.create(project_name=unique("other"))
+    body = {"name": "thief", "projectId": other.id, "modules": [MODULE], "codebase": package.to_json()["codebase"]}
+    api.bad(400, "POST", "/packages", body)
+    other.delete(True, True)
+
+
+def test_credentials_of_git_are_not_told(api, project, unique):
+    codebase = {"type": "git", "gitUrl": "https://example.org/code.git", "gitTag": "v1",
+                "credentials": {"username": {"id": "robot", "key": "A"}, "password": {"id": "hunter2", "key": "B"}}}
+    body = {"name": unique("package"), "projectId": project.id, "modules": [MODULE], "codebase": codebase}
+    package = api.post("/packages", body)
+    assert "hunter2" not in api.call("GET", f"/packages/{package['id']}").text
+    audit = api.call("POST", "/audit/logs", {"projectId": project.id, "page": 0, "pageSize": 1000})
+    assert "hunter2" not in audit.text
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A git repository, served over http as a plain folder (git's dumb protocol)."""
+    import functools
+    import http.server
+    import threading
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def git(*words, where=work):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words], cwd=where, check=True,
+                       capture_output=True)
+
+    git("init", "-q", "-b", "main")
+    (work / "main.py").write_text(CODE.replace("return value", "return ['from git', value]"))
+    git("add", ".")
+    git("commit", "-qm", "one")
+    git("tag", "v1")
+    git("clone", "-q", "--bare", str(work), str(tmp_path / "code.git"), where=tmp_path)
+    git("update-server-info", where=tmp_path / "code.git")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{web.server_address[1]}/code.git"
+    web.shutdown()
+
+
+def test_code_from_git(api, project, unique, repository):
+    package = api.post("/packages", {"name": unique("git"), "projectId": project.id, "modules": [MODULE],
+                                     "codebase": {"type": "git", "gitUrl": repository, "gitTag": "v1"}})
+    service = api.post("/services", {"name": unique("git"), "projectId": project.id, "packageId": package["id"],
+                                     "versions": {"dtlpy": "none"}})
+    api.ready(service["id"])
+    assert api.run(service["id"], "run", {"value": 7})["output"] == ["from git", 7]
+    api.delete(f"/services/{service['id']}?force=true")
