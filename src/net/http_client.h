@@ -22,10 +22,12 @@ struct http_client_config {
 };
 
 struct http_client *http_client_new(struct loop *loop, const struct http_client_config *config);
-void http_client_free(struct http_client *client);  // open calls end with ERR_UNAVAILABLE first
+// Open calls end with ERR_UNAVAILABLE first; their on_done must not send on this client again.
+// Before the loop ends. Allowed within on_done.
+void http_client_free(struct http_client *client);
 
 struct http_answer {
-    int status;       // 0: no answer, see err
+    int status;       // 0: no answer, or it broke off; see err
     struct str body;  // valid during the callback ("" when it went to an fd)
     struct err err;   // kind ERR_NONE when an answer of any status came
 };

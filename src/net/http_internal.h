@@ -27,11 +27,12 @@
 #include "base/list.h"
 #include "net/http_server.h"
 
-#define HTTP_DROP_MAX   (1 << 20)  // bytes of a refused body that are read only to be dropped
-#define HTTP_LINGER_MS  3000       // how long a refused client may go on sending to a closed door
-#define HTTP_LINGER_MAX 256        // refused clients waited for at the same time
-#define HTTP_SPARES_MAX 256        // recycled requests kept
-#define HTTP_SWEEP_MS   1000       // period of the look at silent, slow and vanished clients
+#define HTTP_DROP_MAX   (1 << 20)    // bytes of a refused body that are read only to be dropped
+#define HTTP_DROP_TLS   (256 << 20)  // the same under TLS, where no answer can be given past MHD
+#define HTTP_LINGER_MS  3000         // how long a refused client may go on sending to a closed door
+#define HTTP_LINGER_MAX 256          // refused clients waited for at the same time
+#define HTTP_SPARES_MAX 256          // recycled requests kept
+#define HTTP_SWEEP_MS   1000         // period of the look at silent, slow and vanished clients
 
 struct http_multipart;
 

@@ -246,7 +246,7 @@ void http_body_stream(struct http_request *request, http_chunk_fn on_chunk, void
 static enum MHD_Result drop(struct http_request *request, size_t len)
 {
     request->dropped += (int64_t)len;
-    if (request->dropped <= HTTP_DROP_MAX)
+    if (request->dropped <= (request->server->tls_cert ? HTTP_DROP_TLS : HTTP_DROP_MAX))
         return MHD_YES;
     if (!request->response) {
         park(request);

@@ -26,7 +26,8 @@ struct http_server_config {
     const char *body_option;  // "--max-body"
     int64_t connections_max;  // further clients wait in the accept queue
     int64_t per_address_max;  // connections of one client address; 0: no limit
-    int64_t idle_ms;          // a connection that neither sends nor waits for us is closed
+    int64_t idle_ms;          // a connection that neither sends nor waits for us is closed, as is
+                              // one whose next head is not whole within this time
     struct log *log;
     void *owner;  // first argument of the callbacks
     // The head has arrived. May answer at once (http_reply…: the body is then not read), or choose
@@ -34,7 +35,9 @@ struct http_server_config {
     void (*on_header)(void *owner, struct http_request *request);
     // The whole body is here (or was consumed by the stream). Must lead to exactly one reply.
     void (*on_request)(void *owner, struct http_request *request);
-    // Errors that the server itself answers (413, malformed chunking): turns err into the body.
+    // Errors that the server itself finds (a body over its limit, malformed multipart, two
+    // lengths): turns err into the answer. Heads and chunks that are not HTTP are answered by
+    // libmicrohttpd with its own short page (400, 413, 414, 431) and the connection is closed.
     void (*on_error)(void *owner, struct http_request *request, const struct err *err);
 };
 
@@ -70,7 +73,9 @@ typedef void (*http_chunk_fn)(void *arg, struct http_request *request, struct st
 void http_body_stream(struct http_request *request, http_chunk_fn on_chunk, void *arg);
 
 // multipart/form-data (RFC 7578). Called once or more for each part; `data` is a piece at `offset`
-// of the part's value; a part's first piece has offset 0 (an empty part comes once, empty).
+// of the part's value; a part's first piece has offset 0 (an empty part comes once, empty). Names
+// are as the client wrote them (aiohttp percent-encodes filenames), but filename* is decoded.
+// `part` is valid during the call.
 struct http_part {
     struct str name, filename, content_type;
 };
@@ -79,13 +84,15 @@ typedef void (*http_part_fn)(void *arg, struct http_request *request, const stru
 MUST_CHECK int http_body_multipart(struct http_request *request, http_part_fn on_part, void *arg,
                                    struct err *err);  // ERR_MEDIA_TYPE when it is not multipart
 
-// Back-pressure: no more chunks come until http_body_resume. Data handed over before stays valid
-// only during its callback.
+// Back-pressure: no more chunks or pieces come, and on_request does not run, until
+// http_body_resume. Data handed over before stays valid only during its callback.
 void http_body_pause(struct http_request *request);
 void http_body_resume(struct http_request *request);
 
-// Runs when the request is over: answered (`sent` true) or the client went away first. The request
-// must not be used afterwards. A reply to a request whose client is gone is allowed until then.
+// Runs once when the request is over: answered (`sent` true) or the client went away first, which
+// is noticed within about two seconds. Each call adds one; they run in the order they were added.
+// The request must not be used afterwards. A reply to a request whose client is gone is allowed
+// until then.
 void http_on_over(struct http_request *request, void (*fn)(void *arg, bool sent), void *arg);
 
 // ── the answer: exactly one of these per request ─────────────────────────────────────────────

@@ -16,7 +16,7 @@ struct uv_loop_s;
 
 struct loop *loop_new(void);        // aborts when the system refuses
 void loop_free(struct loop *loop);  // after loop_run returned; closes what is left
-void loop_run(struct loop *loop);   // until loop_stop and every handle is closed
+void loop_run(struct loop *loop);   // until loop_stop and every handle but our timers is closed
 void loop_stop(struct loop *loop);  // from any thread
 struct uv_loop_s *loop_uv(
     struct loop *loop);  // for modules that own libuv handles (process driver)

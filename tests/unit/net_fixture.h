@@ -40,7 +40,8 @@ struct fixture {
     atomic_int failures;
     atomic_int requests, sent, cut;  // on_request calls; ends of requests, both ways
     atomic_int pieces_while_paused;
-    int file;  // for /file
+    int file;     // for /file
+    int late_ms;  // of /late; default 5
     void (*script)(struct fixture *fx);
     struct loop_task end;
     pthread_t thread;
@@ -61,6 +62,7 @@ struct handling {
     struct http_request *request;
     struct loop_timer *timer;
     bool pauses, paused;
+    int pieces;
     uint64_t hash, len;
     struct buf text;
     char name[128];  // of the part that comes
@@ -86,7 +88,9 @@ static inline void fx_after_piece(struct handling *handling)
 {
     if (handling->paused)
         atomic_fetch_add(&handling->fx->pieces_while_paused, 1);
-    if (!handling->pauses || handling->paused)
+    // Each of the first pieces pauses, then some: a pause takes a millisecond or two.
+    if (!handling->pauses || handling->paused ||
+        (handling->pieces++ > 30 && handling->pieces % 64 != 0))
         return;
     handling->paused = true;
     http_body_pause(handling->request);
@@ -206,7 +210,8 @@ static inline void fx_on_request(void *owner, struct http_request *request)
     if (str_is(path, "/park"))
         return;
     if (str_is(path, "/late")) {
-        handling->timer = loop_timer_start(fx->loop, 5, 0, fx_reply_late, handling);
+        int64_t wait = fx->late_ms ? fx->late_ms : 5;
+        handling->timer = loop_timer_start(fx->loop, wait, 0, fx_reply_late, handling);
     } else if (str_is(path, "/stream")) {
         buf_printf(&handling->text, "%llu %016llx", (unsigned long long)handling->len,
                    (unsigned long long)handling->hash);

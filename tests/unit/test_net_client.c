@@ -17,7 +17,7 @@ struct asked {
 
 struct session {
     struct fixture fx;
-    struct http_client *client;
+    struct http_client *client, *other;
     struct http_call *call;
     int left;  // answers to come before the end
     int in_a_row;
@@ -28,8 +28,10 @@ struct session {
 static void end_session(struct session *session)
 {
     http_client_free(session->client);
+    http_client_free(session->other);
     session->client = NULL;
-    http_server_stop(session->fx.server, 100, fx_on_stopped, &session->fx);
+    if (session->fx.server)
+        http_server_stop(session->fx.server, 100, fx_on_stopped, &session->fx);
 }
 
 static void on_answer(void *arg, const struct http_answer *answer)
@@ -263,6 +265,98 @@ static void unix_sockets_work_on_both_sides(void **state)
     rmdir(dir);
 }
 
+// Made for this test with openssl req; good for 127.0.0.1 until 2126.
+static const char *const CERT = "-----BEGIN CERTIFICATE-----\n"
+                                "MIIBlDCCATqgAwIBAgIUXm7KOyitwYUmL+4ZSEvmgn3MzWAwCgYIKoZIzj0EAwIw\n"
+                                "FjEUMBIGA1UEAwwLZHJvdmVyLXRlc3QwIBcNMjYxMTIzMjIwODM0WhgPMjEyNjEw\n"
+                                "MzAyMjA4MzRaMBYxFDASBgNVBAMMC2Ryb3Zlci10ZXN0MFkwEwYHKoZIzj0CAQYI\n"
+                                "KoZIzj0DAQcDQgAEq7CG28tLxBhM8NGCL/FM6okvV2XPZe/WI4obr0R+/w6KZtXY\n"
+                                "tvevhOgZHaaBR3WCTcsqy34c9bdqjqyit7i4H6NkMGIwHQYDVR0OBBYEFEVg1F3D\n"
+                                "tfPaQMcwpt6jkryfe2h3MB8GA1UdIwQYMBaAFEVg1F3DtfPaQMcwpt6jkryfe2h3\n"
+                                "MA8GA1UdEwEB/wQFMAMBAf8wDwYDVR0RBAgwBocEfwAAATAKBggqhkjOPQQDAgNI\n"
+                                "ADBFAiEAtHMGN0FgsYiP2//2Pdc/VjhOw+4vPq2qSk3n70A0/skCIGn1u/J7RWNY\n"
+                                "lbfaQqn8EcbT6mgozcxY68IKT0YLTfgU\n"
+                                "-----END CERTIFICATE-----\n";
+static const char *const KEY = "-----BEGIN PRIVATE KEY-----\n"
+                               "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgPzjSn4++AjjgW9IQ\n"
+                               "M/3JmogZoZgWKE/91JLZG9E612ehRANCAASrsIbby0vEGEzw0YIv8UzqiS9XZc9l\n"
+                               "79YjihuvRH7/Dopm1di296+E6BkdpoFHdYJNyyrLfhz1t2qOrKK3uLgf\n"
+                               "-----END PRIVATE KEY-----\n";
+
+static void write_file(const char *path, const char *data)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, strlen(data), file), strlen(data));
+    fclose(file);
+}
+
+static void tls_works_with_a_pinned_certificate(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/drover-test-XXXXXX", cert[64], key[64], url[300];
+    assert_non_null(mkdtemp(dir));
+    snprintf(cert, sizeof(cert), "%s/cert", dir);
+    snprintf(key, sizeof(key), "%s/key", dir);
+    write_file(cert, CERT);
+    write_file(key, KEY);
+    struct session session = {.left = 4, .fx.config = {.tls_cert = cert, .tls_key = key}};
+    open_session(&session, NULL, 0);
+    http_client_free(session.client);
+    snprintf(url, sizeof(url), "https://%s", session.fx.address);
+    struct http_client_config config = {.base_url = url};
+    session.client = session.other = http_client_new(session.fx.loop, &config);
+    ask(&session, 0, (struct http_call_config){.path = "/x"});
+    config.ca_file = cert;
+    session.client = http_client_new(session.fx.loop, &config);
+    ask(&session, 1, (struct http_call_config){.path = "/late"});
+    struct buf big = BUF_INIT(8 << 20);
+    assert_non_null(buf_reserve(&big, 8 << 20));
+    for (int i = 0; i < 6 << 20; i++)
+        buf_add_char(&big, 'a');
+    ask(&session, 2, (struct http_call_config){.method = "POST", .path = "/midway", .body = big});
+    ask(&session, 3,
+        (struct http_call_config){.method = "POST", .path = "/echo", .body = text("tls")});
+    close_session(&session);
+    assert_int_equal(session.asked[0].kind, ERR_UNAVAILABLE);
+    assert_int_equal(session.asked[1].status, 403);
+    assert_int_equal(session.asked[2].status, 507);
+    assert_string_equal(session.asked[3].text, "tls");
+    struct err err = ERR_INIT;
+    struct loop *loop = loop_new();
+    session.fx.config.tls_key = NULL;
+    assert_null(http_server_start(loop, &session.fx.config, &err));
+    session.fx.config.tls_key = cert;
+    assert_null(http_server_start(loop, &session.fx.config, &err));
+    session.fx.config.tls_key = "/nowhere";
+    assert_null(http_server_start(loop, &session.fx.config, &err));
+    loop_free(loop);
+    unlink(cert);
+    unlink(key);
+    rmdir(dir);
+}
+
+static void stop_server(void *arg)
+{
+    struct session *session = arg;
+    http_server_stop(session->fx.server, 2000, fx_on_stopped, &session->fx);
+}
+
+static void a_stop_lets_running_requests_end(void **state)
+{
+    (void)state;
+    struct session session = {.left = 2};
+    open_session(&session, NULL, 0);
+    session.fx.late_ms = 100;
+    ask(&session, 0, (struct http_call_config){.path = "/late"});
+    ask(&session, 1, (struct http_call_config){.method = "POST", .path = "/late"});
+    loop_timer_start(session.fx.loop, 40, 0, stop_server, &session);
+    close_session(&session);
+    assert_int_equal(session.asked[0].status, 403);
+    assert_int_equal(session.asked[1].status, 403);
+    assert_int_equal(session.fx.sent, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +368,8 @@ int main(void)
         cmocka_unit_test(freeing_the_client_ends_its_calls),
         cmocka_unit_test(a_server_that_is_not_there_gives_an_error),
         cmocka_unit_test(unix_sockets_work_on_both_sides),
+        cmocka_unit_test(tls_works_with_a_pinned_certificate),
+        cmocka_unit_test(a_stop_lets_running_requests_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
