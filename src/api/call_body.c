@@ -76,8 +76,9 @@ int call_read_body(struct call *call, struct str content_type, struct str bytes,
     if (kind == BODY_NONE || kind == BODY_STREAM)
         return 0;
     struct str type = str_cut(&content_type, ';');
-    if (kind == BODY_FORM_OR_JSON &&
-        str_case_eq(str_trim(type), STR("application/x-www-form-urlencoded")))
+    // curl -d says "form" of whatever it sends: an object is taken for what it is.
+    bool form = str_case_eq(str_trim(type), STR("application/x-www-form-urlencoded"));
+    if (kind == BODY_FORM_OR_JSON && form && !str_starts(str_trim(bytes), STR("{")))
         return call_read_form(call, bytes, err);
     if (str_trim(bytes).len == 0) {
         if (kind == BODY_JSON_OPTIONAL)
