@@ -7,8 +7,10 @@
 #include "api/api_internal.h"
 #include "api/openapi.h"
 #include "api/route_table.h"
+#include "api/wait.h"
 #include "base/id.h"
 #include "base/mem.h"
+#include "operation/execution.h"
 
 static void metrics_init(struct api *api)
 {
@@ -56,6 +58,8 @@ static void api_free(struct api *api)
     struct list *node;
     while ((node = list_pop_front(&api->spare_arenas)))
         call_spare_free(node);
+    waits_free(api->waits);
+    execution_functions_free(api->functions);
     login_guard_free(api->guard);
     token_cache_free(api->tokens);
     router_free(api->router);
@@ -73,6 +77,8 @@ static struct api *api_new(const struct api_config *config)
     api->router = router_new(lists, count);
     api->tokens = token_cache_new(config->platform->tokens, config->platform->clock);
     api->guard = login_guard_new(config->platform->settings->login_tries);
+    api->functions = execution_functions_new();
+    api->waits = waits_new(config->platform);
     api->openapi = openapi_make(config->platform->settings, api->arena);
     list_init(&api->calls);
     list_init(&api->spare_arenas);

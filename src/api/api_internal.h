@@ -29,6 +29,8 @@ struct api {
     struct token_cache *tokens;
     struct login_guard *guard;
     struct api_metrics metrics;
+    struct execution_functions *functions;  // writer's thread only
+    struct waits *waits;
     struct str openapi;        // the document, made at start
     struct arena *arena;       // as long as the api
     struct list calls;         // struct call_state, from on_header to its end

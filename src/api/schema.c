@@ -78,6 +78,45 @@ static const struct {
                    "\"type\":{\"type\":\"string\",\"enum\":[\"file\",\"dir\"]},\"path\":" TEXT
                    ",\"metadata\":{\"type\":\"object\"},\"description\":" TEXT
                    ",\"file\":{\"type\":\"string\",\"format\":\"binary\"}}}"},
+    {"ExecutionRequest",
+     "{\"oneOf\":[{\"$ref\":\"#/components/schemas/ExecutionCreate\"},{\"type\":\"array\","
+     "\"items\":{\"$ref\":\"#/components/schemas/ExecutionCreate\"}},{\"type\":\"object\","
+     "\"required\":[\"batch\"],\"properties\":{\"functionName\":" TEXT
+     ",\"batch\":{\"type\":\"object\",\"required\":[\"query\"],\"properties\":{\"query\":"
+     "{\"type\":\"object\"},\"args\":{\"type\":\"object\"}}}}}]}"},
+    {"ExecutionAnswer",
+     "{\"oneOf\":[{\"$ref\":\"#/components/schemas/Execution\"},{\"type\":\"array\","
+     "\"items\":{\"oneOf\":[{\"$ref\":\"#/components/schemas/Execution\"},{\"type\":"
+     "\"object\",\"required\":[\"error\"],\"properties\":{\"error\":{\"$ref\":"
+     "\"#/components/schemas/Error\"}}}]}},{\"$ref\":\"#/components/schemas/Command\"}]}"},
+    {"ExecutionQuery",
+     "{\"type\":\"object\",\"required\":[\"query\"],\"properties\":{\"query\":{\"type\":"
+     "\"object\"}}}"},
+    {"ProgressReport", "{\"type\":\"object\",\"properties\":{\"status\":" TEXT
+                       ",\"percentComplete\":{\"type\":\"number\",\"minimum\":0,\"maximum\":100},"
+                       "\"message\":" TEXT ",\"output\":{},\"error\":{}}}"},
+    {"Counters", "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\"}}"},
+    {"ServiceStatus",
+     "{\"type\":\"object\",\"required\":[\"numMessagesInQueue\",\"runtimeStatus\"],"
+     "\"properties\":{\"numMessagesInQueue\":{\"type\":\"integer\"},\"running\":{\"type\":"
+     "\"integer\"},\"replicasReady\":{\"type\":\"integer\"},\"runtimeStatus\":{\"type\":"
+     "\"array\",\"items\":{\"type\":\"object\",\"required\":[\"replicaId\",\"status\"],"
+     "\"properties\":{\"replicaId\":" TEXT ",\"status\":{\"type\":\"boolean\"},\"state\":" TEXT
+     ",\"serviceVersion\":" TEXT ",\"createdAt\":" TEXT ",\"reason\":" TEXT ",\"message\":" TEXT
+     ",\"phase\":" TEXT ",\"restartCount\":{\"type\":\"integer\"},\"lastRestartTime\":" TEXT
+     "}}}}}"},
+    {"LogQuery",
+     "{\"type\":\"object\",\"properties\":{\"serviceId\":" TEXT ",\"projectId\":" TEXT
+     ",\"executionId\":{\"type\":\"array\",\"items\":" TEXT "},\"functionName\":" TEXT
+     ",\"replicaId\":" TEXT ",\"text\":" TEXT ",\"logLevel\":{\"type\":\"string\",\"enum\":"
+     "[\"DEBUG\",\"INFO\",\"WARNING\",\"ERROR\",\"CRITICAL\"]},\"start\":" TEXT ",\"end\":" TEXT
+     ",\"direction\":{\"type\":\"string\",\"enum\":[\"asc\",\"desc\"]},"
+     "\"size\":{\"type\":\"integer\",\"minimum\":1},\"follow\":{\"type\":\"boolean\"},"
+     "\"system\":{\"type\":\"boolean\"},\"checkpoint\":" TEXT "}}"},
+    {"LogPage",
+     "{\"type\":\"object\",\"required\":[\"logs\",\"checkpoint\",\"stop\"],\"properties\":"
+     "{\"logs\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},\"checkpoint\":" TEXT
+     ",\"stop\":{\"type\":\"boolean\"}}}"},
     {"Deleted", "{\"type\":\"object\",\"properties\":{\"deleted\":{\"type\":\"integer\"}}}"},
     {"AuditQuery", "{\"type\":\"object\",\"properties\":{\"projectId\":" TEXT
                    ",\"filter\":{\"type\":\"object\"},\"sort\":{\"type\":\"object\"},"

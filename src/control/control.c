@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "control/commands.h"
 #include "control/control_internal.h"
 #include "control/reconcile.h"
 #include "operation/token.h"
@@ -134,6 +135,7 @@ struct control *control_new(const struct platform *platform)
     struct control *control = mem_alloc(sizeof(*control));
     control->platform = platform;
     control->replicas = map_new();
+    control->commands = commands_new(platform);
     control->replicas_running = metric_gauge(platform->metrics, "drover_replicas_running", NULL,
                                              "Agents that are alive.");
     control->restarts = metric_counter(platform->metrics, "drover_replica_restarts_total", NULL,
@@ -148,6 +150,7 @@ void control_free(struct control *control)
     if (!control)
         return;
     loop_timer_cancel(control->collect);
+    commands_free(control->commands);
     replica_views_free(control);
     map_free(control->replicas);
     mem_free(control);
@@ -231,11 +234,13 @@ void control_start(struct control *control)
     look->arena = arena_new();
     op_run(control->platform, OP_READ, first_look_read, first_look_done, look);
     collect_start(control);
+    commands_start(control->commands);
 }
 
 void control_stop(struct control *control)
 {
     control->stopped = true;
+    commands_stop(control->commands);
     loop_timer_cancel(control->collect);
     control->collect = NULL;
 }

@@ -14,6 +14,7 @@ struct control {
     struct driver *driver;
     struct map *replicas;  // struct replica_view by id
     struct loop_timer *collect;
+    struct commands *commands;
     bool started, stopped, collecting;
     struct metric *replicas_running, *restarts;
 };

@@ -40,8 +40,20 @@ void events_subscribe(struct events *events, enum event_kind kind,
     *end = subscriber;
 }
 
+// The entry stays, silent, so that a publish under way may walk on.
+void events_unsubscribe(struct events *events, enum event_kind kind,
+                        void (*fn)(void *arg, const struct event *event), void *arg)
+{
+    for (struct subscriber *it = events->first[kind]; it; it = it->next) {
+        if (it->fn == fn && it->arg == arg)
+            it->fn = NULL;
+    }
+}
+
 void events_publish(struct events *events, const struct event *event)
 {
-    for (struct subscriber *it = events->first[event->kind]; it; it = it->next)
-        it->fn(it->arg, event);
+    for (struct subscriber *it = events->first[event->kind]; it; it = it->next) {
+        if (it->fn)
+            it->fn(it->arg, event);
+    }
 }

@@ -34,6 +34,9 @@ struct events *events_new(void);
 void events_free(struct events *events);
 void events_subscribe(struct events *events, enum event_kind kind,
                       void (*fn)(void *arg, const struct event *event), void *arg);
+// Ends a subscription; may be called from a subscriber.
+void events_unsubscribe(struct events *events, enum event_kind kind,
+                        void (*fn)(void *arg, const struct event *event), void *arg);
 void events_publish(struct events *events, const struct event *event);
 
 #endif

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: Apache-2.0
+// POST /services/logs: pages of log lines. The client asks again with the checkpoint until a page
+// says stop; that page's lines are not looked at, so the last lines always come with stop: false.
+// With follow an empty page is held until there is news.
+#include <limits.h>
+
+#include "api/api_internal.h"
+#include "api/log_checkpoint.h"
+#include "api/route_table.h"
+#include "api/wait.h"
+#include "base/clock.h"
+#include "model/describe.h"
+#include "model/status.h"
+
+#define SIZE_MAX_LINES 1000
+#define EXECUTIONS_MAX 1000
+#define HOLD_MS        10000
+#define DRAIN_MS       5000  // after an execution's end its last lines may still be on their way
+#define DONE_LINE      "[Done] Executing function."
+
+struct log_call {
+    struct call *call;
+    // what was asked
+    struct str project_id, service_id, function_name, replica_id;
+    struct str *executions;
+    size_t execution_count;
+    int64_t start, size;
+    bool follow, system, descending;
+    struct log_checkpoint at;
+    // how the executions stand, at each look
+    bool all_final, drained;
+    int64_t first_start, last_end;
+    // the page
+    int64_t deadline;  // mono ms; 0: not held yet
+    struct wait *wait;
+    struct arena *arena;  // of one look
+    struct logs_read read;
+};
+
+// ── the request ──────────────────────────────────────────────────────────────────────────────
+
+static int take_time(struct call *call, const char *key, int64_t *out, struct err *err)
+{
+    char what[DESCRIBE_SIZE];
+    struct json value;
+    if (!json_get(call->body, key, &value) || value.type == JSON_NULL)
+        return 0;
+    struct str text = json_str(value, call->op.arena);
+    if (json_int(value, out) || (text.at && time_parse(text, out)))
+        return 0;
+    return err_field(err, key, "%s must be a time such as 2026-11-23T08:00:00Z, not %s", key,
+                     describe_value(value, what));
+}
+
+static struct str take_text(struct call *call, const char *key)
+{
+    struct json value;
+    struct str text = json_get(call->body, key, &value) ? json_str(value, call->op.arena)
+                                                        : STR_NONE;
+    return text.len > 0 ? text : STR_NONE;
+}
+
+static bool take_bool(struct call *call, const char *key)
+{
+    struct json value;
+    bool set = false;
+    return json_get(call->body, key, &value) && json_bool(value, &set) && set;
+}
+
+static int take_executions(struct log_call *log, struct err *err)
+{
+    struct call *call = log->call;
+    char what[DESCRIBE_SIZE];
+    struct json value, id;
+    struct str key;
+    if (!json_get(call->body, "executionId", &value) || value.type == JSON_NULL)
+        return 0;
+    size_t count = value.type == JSON_ARRAY ? json_count(value) : 1;
+    if (count > EXECUTIONS_MAX)
+        return err_field(err, "executionId", "executionId may name at most %d executions, not %zu",
+                         EXECUTIONS_MAX, count);
+    log->executions = arena_array_of(call->op.arena, struct str, count + 1);
+    if (value.type == JSON_STRING) {
+        log->executions[log->execution_count++] = json_str(value, call->op.arena);
+        return 0;
+    }
+    for (struct json_iter it = json_each(value); json_next(&it, &key, &id);) {
+        if (id.type != JSON_STRING)
+            return err_field(err, "executionId", "executionId must be a list of ids, not of %s",
+                             describe_value(id, what));
+        log->executions[log->execution_count++] = json_str(id, call->op.arena);
+    }
+    return 0;
+}
+
+static int take_limits(struct log_call *log, struct err *err)
+{
+    struct call *call = log->call;
+    char what[DESCRIBE_SIZE];
+    struct json value;
+    struct str level = take_text(call, "logLevel"), direction = take_text(call, "direction");
+    log->size = SIZE_MAX_LINES;
+    if (json_get(call->body, "size", &value) && value.type != JSON_NULL &&
+        (!json_int(value, &log->size) || log->size < 1))
+        return err_field(err, "size", "size must be a number from 1 on, not %s",
+                         describe_value(value, what));
+    if (log->size > SIZE_MAX_LINES)
+        log->size = SIZE_MAX_LINES;
+    if (level.at && !(log->at.level = line_level_parse(level)))
+        return err_field(err, "logLevel",
+                         "logLevel must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not \"" STR_FMT
+                         "\"",
+                         STR_ARG(describe_clip(level, 40)));
+    if (direction.at && !str_is(direction, "asc") && !str_is(direction, "desc"))
+        return err_field(err, "direction", "direction must be asc or desc, not \"" STR_FMT "\"",
+                         STR_ARG(describe_clip(direction, 40)));
+    log->descending = str_is(direction, "desc");
+    return 0;
+}
+
+static int read_request(struct log_call *log, struct err *err)
+{
+    struct call *call = log->call;
+    struct json checkpoint;
+    log->start = INT64_MIN;
+    log->at = (struct log_checkpoint){.end = INT64_MAX};
+    log->project_id = take_text(call, "projectId");
+    log->service_id = take_text(call, "serviceId");
+    if (!log->service_id.at)
+        log->service_id = call_param(call, 0);
+    log->function_name = take_text(call, "functionName");
+    log->replica_id = take_text(call, "replicaId");
+    log->at.text = take_text(call, "text");
+    log->follow = take_bool(call, "follow");
+    log->system = take_bool(call, "system");
+    if (take_time(call, "start", &log->start, err) || take_time(call, "end", &log->at.end, err) ||
+        take_executions(log, err) || take_limits(log, err))
+        return -1;
+    log->at.seq = log->descending ? INT64_MAX : -1;
+    if (log->descending)
+        log->follow = false;
+    if (json_get(call->body, "checkpoint", &checkpoint) && checkpoint.type != JSON_NULL)
+        return log_checkpoint_read(checkpoint, &log->at, call->op.arena, err);
+    return 0;
+}
+
+// ── who may, and how its executions stand (store thread) ─────────────────────────────────────
+
+static int check_executions(struct log_call *log, struct err *err)
+{
+    struct op *op = &log->call->op;
+    log->all_final = log->execution_count > 0;
+    log->first_start = INT64_MAX;
+    log->last_end = 0;
+    for (size_t i = 0; i < log->execution_count; i++) {
+        struct execution execution;
+        if (tx_get(op->tx, &execution_entity, log->executions[i], &execution, op->arena, err)) {
+            if (err->kind != ERR_NOT_FOUND)
+                return -1;
+            *err = ERR_INIT;  // of a deleted project: nothing more comes
+            continue;
+        }
+        if (!status_final(status_parse(execution.status))) {
+            log->all_final = false;
+            continue;
+        }
+        if (execution.started_at != INT_NONE && execution.started_at < log->first_start)
+            log->first_start = execution.started_at;
+        if (execution.updated_at > log->last_end)
+            log->last_end = execution.updated_at;
+    }
+    log->drained = log->all_final && op->now - log->last_end > DRAIN_MS;
+    return 0;
+}
+
+static int check(struct call *call, struct err *err)
+{
+    struct log_call *log = call->data;
+    struct op *op = &call->op;
+    struct service service;
+    struct execution execution;
+    if (!log->service_id.at && log->execution_count > 0) {
+        if (tx_get(op->tx, &execution_entity, log->executions[0], &execution, op->arena, err))
+            return -1;
+        log->service_id = execution.service_id;
+        log->project_id = execution.project_id;
+    } else if (log->service_id.at) {
+        if (tx_get(op->tx, &service_entity, log->service_id, &service, op->arena, err))
+            return -1;
+        log->project_id = service.project_id;
+    } else if (!log->project_id.at) {
+        return err_field(err, "serviceId",
+                         "serviceId is missing: name the service whose logs to "
+                         "read");
+    }
+    if (access_require(op, log->project_id, ROLE_VIEWER, err))
+        return -1;
+    return check_executions(log, err);
+}
+
+// ── the page ─────────────────────────────────────────────────────────────────────────────────
+
+static void look(struct log_call *log);
+static void look_again(void *arg);
+
+static void write_line(struct json_writer *out, const struct log_line *line)
+{
+    char time[TIME_TEXT_SIZE];
+    time_format(line->at, time);
+    json_w_object(out);
+    json_w_pair_str(out, "message", line->message.at ? line->message : STR(""));
+    json_w_pair_str(out, "timestamp", str_of(time));
+    json_w_pair_str(out, "level", str_of(line_level_word(line->level)));
+    json_w_pair_str(out, "serviceId", line->service_id);
+    json_w_pair_str(out, "replicaId", line->replica_id);
+    json_w_pair_str(out, "executionId", line->execution_id);
+    json_w_pair_str(out, "functionName", line->function_name);
+    json_w_pair_str(out, "projectId", line->project_id);
+    json_w_pair_bool(out, "system", line->system);
+    json_w_object_end(out);
+}
+
+static void finish(struct log_call *log, bool stop)
+{
+    struct call *call = log->call;
+    struct json_writer *out = &call->out;
+    const struct logs_read *read = &log->read;
+    if (read->count > 0)
+        log->at.seq = log->descending ? read->lines[0].seq : read->lines[read->count - 1].seq;
+    json_w_object(out);
+    json_w_key(out, "logs");
+    json_w_array(out);
+    for (size_t i = 0; i < read->count; i++)
+        write_line(out, &read->lines[log->descending ? read->count - 1 - i : i]);
+    json_w_array_end(out);
+    json_w_pair_str(out, "checkpoint", log_checkpoint_text(&log->at, call->op.arena));
+    json_w_pair_bool(out, "stop", stop);
+    json_w_object_end(out);
+    arena_free(log->arena);
+    log->arena = NULL;
+    call_finish(call, NULL);
+}
+
+static void fail(struct log_call *log, const struct err *err)
+{
+    arena_free(log->arena);
+    log->arena = NULL;
+    call_finish(log->call, err);
+}
+
+static void gone(struct call *call)
+{
+    struct log_call *log = call->data;
+    call->on_gone = NULL;
+    wait_cancel(log->wait);
+    finish(log, false);
+}
+
+static void hold(struct log_call *log)
+{
+    struct call *call = log->call;
+    int64_t now = clock_mono(call->op.platform->clock);
+    if (log->deadline == 0)
+        log->deadline = now + HOLD_MS;
+    int64_t left = log->deadline - now;
+    if (left <= 0 || !call->http || call->api->stopping) {
+        finish(log, false);
+        return;
+    }
+    // Nothing wakes a look at a whole project, nor one that waits for an end to be old enough.
+    if ((!log->service_id.at || log->all_final) && left > 1000)
+        left = 1000;
+    call->on_gone = gone;
+    log->wait = wait_start(call->api->waits, log->service_id.at ? log->service_id : STR("-"), left,
+                           look_again, log);
+}
+
+static void on_lines(void *arg, struct logs_read *read)
+{
+    struct log_call *log = arg;
+    bool over = log->at.end < clock_wall(log->call->op.platform->clock);
+    if (read->err.kind != ERR_NONE)
+        fail(log, &read->err);
+    else if (read->count > 0)
+        finish(log, false);
+    else if (!log->follow || log->drained || over)
+        finish(log, true);
+    else
+        hold(log);
+}
+
+static void read_lines(struct log_call *log)
+{
+    log->read = (struct logs_read){
+        .query = {.project_id = log->project_id,
+                  .service_id = log->service_id,
+                  .function_name = log->function_name,
+                  .replica_id = log->replica_id,
+                  .text = log->at.text,
+                  .executions = log->executions,
+                  .execution_count = log->execution_count,
+                  .level_min = log->at.level,
+                  .system = log->system,
+                  .start = log->start,
+                  .end = log->at.end,
+                  .after_seq = log->descending ? -1 : log->at.seq,
+                  .before_seq = log->descending ? log->at.seq : INT64_MAX,
+                  .descending = log->descending,
+                  .limit = log->size},
+        .arena = log->arena,
+        .done = on_lines,
+        .arg = log,
+    };
+    logs_read(log->call->op.platform->logs, &log->read);
+}
+
+// Each of the executions has written its last line: whatever they wrote can be read now.
+static void on_done_lines(void *arg, struct logs_read *read)
+{
+    struct log_call *log = arg;
+    size_t done = 0;
+    for (size_t i = 0; read->err.kind == ERR_NONE && i < log->execution_count; i++) {
+        for (size_t k = 0; k < read->count; k++) {
+            if (str_eq(read->lines[k].execution_id, log->executions[i])) {
+                done++;
+                break;
+            }
+        }
+    }
+    log->drained = done == log->execution_count;
+    read_lines(log);
+}
+
+static void read_done_lines(struct log_call *log)
+{
+    log->read = (struct logs_read){
+        .query = {.project_id = log->project_id,
+                  .service_id = log->service_id,
+                  .text = STR(DONE_LINE),
+                  .executions = log->executions,
+                  .execution_count = log->execution_count,
+                  .system = true,
+                  .start = log->first_start,
+                  .end = INT64_MAX,
+                  .after_seq = -1,
+                  .before_seq = INT64_MAX,
+                  .limit = SIZE_MAX_LINES},
+        .arena = log->arena,
+        .done = on_done_lines,
+        .arg = log,
+    };
+    logs_read(log->call->op.platform->logs, &log->read);
+}
+
+static void checked(struct call *call, struct err *err)
+{
+    struct log_call *log = call->data;
+    if (err->kind != ERR_NONE) {
+        fail(log, err);
+        return;
+    }
+    if (!log->arena)
+        log->arena = arena_new();
+    arena_reset(log->arena);
+    if (log->follow && log->all_final && !log->drained)
+        read_done_lines(log);
+    else
+        read_lines(log);
+}
+
+static void look(struct log_call *log) { call_run(log->call, OP_READ, check, checked); }
+
+static void look_again(void *arg)
+{
+    struct log_call *log = arg;
+    log->wait = NULL;
+    log->call->on_gone = NULL;
+    look(log);
+}
+
+static int get_logs(struct call *call, struct err *err)
+{
+    struct log_call *log = arena_new_of(call->op.arena, struct log_call);
+    log->call = call;
+    call->data = log;
+    if (read_request(log, err))
+        return -1;
+    look(log);
+    return 0;
+}
+
+static const struct route routes[] = {
+    {"POST", "/services/logs", ROUTE_LOOP, SCOPE_CALLER, ROLE_NONE, BODY_JSON, get_logs,
+     .operation_id = "getLogs", .summary = "Read or follow log lines, a page at a time",
+     .tag = "Logs", .request = "LogQuery", .response = "LogPage"},
+    {"POST", "/services/{id}/logs", ROUTE_LOOP, SCOPE_CALLER, ROLE_NONE, BODY_JSON, get_logs,
+     .operation_id = "getServiceLogs",
+     .summary = "Read or follow a service's log lines, a page at a time", .tag = "Logs",
+     .request = "LogQuery", .response = "LogPage"},
+};
+
+const struct route_list log_routes = {routes, sizeof(routes) / sizeof(routes[0])};

@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a command's spec holds: for createExecutions serviceId, functionName, inputName, filter,
+// args; for rerunExecutions and terminateExecutions filter and projects (absent: all); for
+// deleteService serviceId; and for all how far it is: cursor (the last id done), done, total.
+#include "operation/command.h"
+
+#include "base/id.h"
+#include "model/describe.h"
+#include "model/status.h"
+
+#define SPEC_MAX (1 << 20)
+
+static const char create_type[] = "createExecutions", rerun_type[] = "rerunExecutions",
+                  terminate_type[] = "terminateExecutions", delete_type[] = "deleteService";
+
+static bool is_over(const struct command *command)
+{
+    return !str_is(command->status, "created") && !str_is(command->status, "in-progress");
+}
+
+static struct str spec_text(const struct command *command, const char *key, struct arena *arena)
+{
+    struct json value;
+    return json_get(json_of(command->spec), key, &value) ? json_str(value, arena) : STR_NONE;
+}
+
+static int64_t spec_int(const struct command *command, const char *key)
+{
+    struct json value;
+    int64_t n;
+    return json_get(json_of(command->spec), key, &value) && json_int(value, &n) ? n : 0;
+}
+
+static struct json spec_json(const struct command *command, const char *key)
+{
+    struct json value = {0};
+    json_get(json_of(command->spec), key, &value);
+    return value;
+}
+
+// ── making ───────────────────────────────────────────────────────────────────────────────────
+
+int command_create(struct op *op, const char *type, struct str project_id, struct str spec,
+                   struct command *out, struct err *err)
+{
+    entity_clear(&command_entity, out);
+    out->id = id_new(op->now, op->arena);
+    out->project_id = project_id;
+    out->type = str_of(type);
+    out->status = STR("created");
+    out->progress = 0;
+    out->spec = spec;
+    out->creator = op->caller.user_id;
+    out->created_at = out->updated_at = op->now;
+    if (spec.len > SPEC_MAX)
+        return err_set(err, ERR_TOO_LARGE, "The query of a command may have at most %d bytes",
+                       SPEC_MAX);
+    if (tx_insert(op->tx, &command_entity, out, err) ||
+        op_audit(op, "create", &command_entity, NULL, out, err))
+        return -1;
+    op_event(op, &(struct event){.kind = EVENT_COMMAND_CREATED, .id = out->id});
+    return 0;
+}
+
+// The name under which each item is handed over: the first input of type Item.
+static int item_input(struct op *op, const struct service *service, struct str function_name,
+                      struct str *out, struct err *err)
+{
+    struct package package;
+    struct module *modules;
+    size_t count;
+    *out = STR("item");
+    if (tx_get(op->tx, &package_entity, service->package_id, &package, op->arena, err) ||
+        modules_parse(json_of(package.modules), op->arena, &modules, &count, err))
+        return -1;
+    const struct module *module = module_find(modules, count, service->module_name);
+    const struct function *function = module ? function_find(module, function_name) : NULL;
+    for (size_t i = 0; function && i < function->input_count; i++) {
+        if (!str_is(function->inputs[i].type, "Item"))
+            continue;
+        *out = function->inputs[i].name;
+        break;
+    }
+    return 0;
+}
+
+int command_create_batch(struct op *op, const struct service *service, struct json body,
+                         struct command *out, struct err *err)
+{
+    struct json batch, query = {0}, filter = {0}, args = {0}, name = {0};
+    struct filter *parsed;
+    struct str input;
+    char what[DESCRIBE_SIZE];
+    json_get(body, "batch", &batch);
+    if (batch.type != JSON_OBJECT || !json_get(batch, "query", &query) || query.type != JSON_OBJECT)
+        return err_field(err, "batch.query", "batch.query must be a query of items, not %s",
+                         describe_value(query, what));
+    filter = json_get(query, "filter", &filter) ? filter : query;
+    json_get(batch, "args", &args);
+    json_get(body, "functionName", &name);
+    if (args.type != JSON_OBJECT && args.type != JSON_ABSENT && args.type != JSON_NULL)
+        return err_field(err, "batch.args", "batch.args must be an object, not %s",
+                         describe_value(args, what));
+    if (filter_parse(filter, &item_entity, op->arena, &parsed, err))
+        return err_under(err, "batch.query");
+    struct str function = name.type == JSON_STRING ? json_str(name, op->arena) : STR("run");
+    if (item_input(op, service, function, &input, err))
+        return -1;
+    _cleanup_buf_ struct buf buf = BUF_INIT(SPEC_MAX * 2);
+    struct json_writer w = JSON_WRITER(&buf);
+    json_w_object(&w);
+    json_w_pair_str(&w, "serviceId", service->id);
+    json_w_pair_str(&w, "functionName", function);
+    json_w_pair_str(&w, "inputName", input);
+    json_w_pair_raw(&w, "filter", filter.text);
+    json_w_pair_raw(&w, "args", args.type == JSON_OBJECT ? args.text : STR("{}"));
+    json_w_object_end(&w);
+    return command_create(op, create_type, service->project_id,
+                          arena_copy(op->arena, buf_str(&buf)), out, err);
+}
+
+// Projects in which the caller may change things; *all for administrators.
+static int write_projects(struct op *op, struct json_writer *w, struct err *err)
+{
+    static const struct str roles[] = {STR("owner"), STR("developer")};
+    if (op->caller.admin)
+        return 0;
+    json_w_key(w, "projects");
+    json_w_array(w);
+    if (op->caller.kind == CALLER_SERVICE) {
+        json_w_str(w, op->caller.project_id);
+        json_w_array_end(w);
+        return 0;
+    }
+    struct query query = {
+        .filter = filter_and(
+            filter_eq_text(&member_entity, "userId", op->caller.user_id, op->arena),
+            filter_in_text(&member_entity, "role", roles, 2, op->arena), op->arena),
+        .limit = QUERY_LIMIT_MAX,
+    };
+    void *rows;
+    size_t count;
+    if (tx_select(op->tx, &member_entity, &query, op->arena, &rows, &count, err))
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        json_w_str(w, ((struct member *)rows)[i].project_id);
+    json_w_array_end(w);
+    return 0;
+}
+
+int command_create_rerun(struct op *op, struct json filter, bool terminate, struct command *out,
+                         struct err *err)
+{
+    struct filter *parsed;
+    char what[DESCRIBE_SIZE];
+    if (filter.type != JSON_OBJECT)
+        return err_field(err, "query", "query must be a filter of executions, not %s",
+                         describe_value(filter, what));
+    if (filter_parse(filter, &execution_entity, op->arena, &parsed, err))
+        return err_under(err, "query");
+    _cleanup_buf_ struct buf buf = BUF_INIT(SPEC_MAX * 2);
+    struct json_writer w = JSON_WRITER(&buf);
+    json_w_object(&w);
+    json_w_pair_raw(&w, "filter", filter.text);
+    if (write_projects(op, &w, err))
+        return -1;
+    json_w_object_end(&w);
+    return command_create(op, terminate ? terminate_type : rerun_type, STR_NONE,
+                          arena_copy(op->arena, buf_str(&buf)), out, err);
+}
+
+int command_abort(struct op *op, const struct command *before, struct command *out, struct err *err)
+{
+    *out = *before;
+    if (is_over(before))
+        return err_set(err, ERR_CONFLICT, "Command " STR_FMT " has ended already (" STR_FMT ")",
+                       STR_ARG(before->id), STR_ARG(before->status));
+    if (str_is(before->type, delete_type))
+        return err_set(err, ERR_CONFLICT,
+                       "The deletion of a service cannot be aborted: the service is gone already");
+    out->status = STR("aborted");
+    out->updated_at = op->now;
+    if (tx_update(op->tx, &command_entity, out, err))
+        return -1;
+    return op_audit(op, "abort", &command_entity, before, out, err);
+}
+
+// ── steps ────────────────────────────────────────────────────────────────────────────────────
+
+struct work {
+    struct op *op;
+    struct command *command;
+    struct command_step *step;
+    struct str cursor;  // the last id done
+    int64_t done, total;
+};
+
+static int save(struct work *work, struct err *err)
+{
+    struct command *command = work->command;
+    struct str patch = arena_printf(
+        work->op->arena, "{\"cursor\":\"" STR_FMT "\",\"done\":%lld,\"total\":%lld}",
+        STR_ARG(work->cursor), (long long)work->done, (long long)work->total);
+    command->spec = json_merge(json_of(command->spec), json_of(patch), work->op->arena);
+    command->status = STR("in-progress");
+    command->updated_at = work->op->now;
+    if (work->total > 0)
+        command->progress = (double)work->done * 100 / (double)work->total;
+    if (command->progress > 100)
+        command->progress = 100;
+    return tx_update(work->op->tx, &command_entity, command, err);
+}
+
+// The next rows behind the cursor, in the order of their ids.
+static int next_rows(struct work *work, const struct entity *entity, struct filter *filter,
+                     void **rows, size_t *count, struct err *err)
+{
+    struct op *op = work->op;
+    struct filter *behind;
+    struct str text = arena_printf(op->arena, "{\"id\":{\"$gt\":\"" STR_FMT "\"}}",
+                                   STR_ARG(work->cursor));
+    if (work->total == 0 && tx_count(op->tx, entity, filter, &work->total, err))
+        return -1;
+    if (filter_parse(json_of(text), entity, op->arena, &behind, err))
+        return -1;
+    struct query query = {
+        .filter = filter_and(filter, behind, op->arena),
+        .sort = {{.field = &entity->fields[0], .path = STR("")}},
+        .sort_count = 1,
+        .limit = COMMAND_STEP,
+    };
+    return tx_select(op->tx, entity, &query, op->arena, rows, count, err);
+}
+
+static struct str batch_body(struct work *work, const struct item *item)
+{
+    struct arena *arena = work->op->arena;
+    struct json args = spec_json(work->command, "args"), value;
+    struct str input = spec_text(work->command, "inputName", arena), key;
+    _cleanup_buf_ struct buf buf = BUF_INIT(SPEC_MAX * 2);
+    struct json_writer w = JSON_WRITER(&buf);
+    json_w_object(&w);
+    json_w_pair_str(&w, "functionName", spec_text(work->command, "functionName", arena));
+    json_w_key(&w, "input");
+    json_w_object(&w);
+    for (struct json_iter it = json_each(args); json_next(&it, &key, &value);) {
+        struct str name = json_unescape(key, arena);
+        if (str_eq(name, input))
+            continue;
+        json_w_key_str(&w, name);
+        json_w_raw(&w, value.text);
+    }
+    json_w_key_str(&w, input);
+    json_w_object(&w);
+    json_w_pair_str(&w, "item_id", item->id);
+    json_w_pair_str(&w, "dataset_id", item->dataset_id);
+    json_w_object_end(&w);
+    json_w_object_end(&w);
+    json_w_object_end(&w);
+    return arena_copy(arena, buf_str(&buf));
+}
+
+// Items of the service's project that people see: not the code kept beside them.
+static int item_filter(struct work *work, const struct service *service, struct filter **out,
+                       struct err *err)
+{
+    struct op *op = work->op;
+    struct filter *given;
+    struct query systems = {
+        .filter = filter_and(
+            filter_eq_text(&dataset_entity, "projectId", service->project_id, op->arena),
+            filter_eq_bool(&dataset_entity, "system", true, op->arena), op->arena)};
+    void *rows;
+    size_t count;
+    if (filter_parse(spec_json(work->command, "filter"), &item_entity, op->arena, &given, err) ||
+        tx_select(op->tx, &dataset_entity, &systems, op->arena, &rows, &count, err))
+        return -1;
+    *out = filter_and(given,
+                      filter_eq_text(&item_entity, "projectId", service->project_id, op->arena),
+                      op->arena);
+    for (size_t i = 0; i < count; i++) {
+        struct filter *hidden = filter_eq_text(&item_entity, "datasetId",
+                                               ((struct dataset *)rows)[i].id, op->arena);
+        *out = filter_and(*out, filter_not(hidden, op->arena), op->arena);
+    }
+    return 0;
+}
+
+static int step_create(struct work *work, struct err *err)
+{
+    struct op *op = work->op;
+    struct service service;
+    struct filter *filter;
+    void *rows;
+    size_t count;
+    struct str service_id = spec_text(work->command, "serviceId", op->arena);
+    if (tx_get(op->tx, &service_entity, service_id, &service, op->arena, err))
+        return err_wrap(err, "the service of this batch");
+    if (item_filter(work, &service, &filter, err) ||
+        next_rows(work, &item_entity, filter, &rows, &count, err))
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        const struct item *item = (struct item *)rows + i;
+        struct execution execution;
+        struct execution_request request = {
+            .service = &service,
+            .body = json_of(batch_body(work, item)),
+            .command_id = work->command->id,
+            .functions = work->step->functions,
+        };
+        if (execution_create(op, &request, &execution, err)) {
+            if (err->kind != ERR_BUSY)
+                return err_wrap(err, "item " STR_FMT, STR_ARG(item->id));
+            *err = ERR_INIT;
+            work->step->state = COMMAND_WAIT;
+            return 0;
+        }
+        work->cursor = item->id;
+        work->done++;
+    }
+    work->step->state = (int64_t)count < COMMAND_STEP ? COMMAND_OVER : COMMAND_MORE;
+    return 0;
+}
+
+static int execution_filter(struct work *work, struct filter **out, struct err *err)
+{
+    struct op *op = work->op;
+    struct json projects = spec_json(work->command, "projects"), value;
+    if (filter_parse(spec_json(work->command, "filter"), &execution_entity, op->arena, out, err))
+        return -1;
+    // What is made while this goes on is left alone.
+    *out = filter_and(*out,
+                      filter_compare(&execution_entity, "createdAt", FILTER_LTE,
+                                     work->command->created_at, op->arena),
+                      op->arena);
+    if (projects.type != JSON_ARRAY)
+        return 0;
+    struct str *ids = arena_array_of(op->arena, struct str, json_count(projects) + 1), key;
+    size_t count = 0;
+    for (struct json_iter it = json_each(projects); json_next(&it, &key, &value);)
+        ids[count++] = json_str(value, op->arena);
+    *out = filter_and(*out, filter_in_text(&execution_entity, "projectId", ids, count, op->arena),
+                      op->arena);
+    return 0;
+}
+
+static int step_executions(struct work *work, bool terminate, struct err *err)
+{
+    struct op *op = work->op;
+    struct filter *filter;
+    void *rows;
+    size_t count;
+    if (execution_filter(work, &filter, err) ||
+        next_rows(work, &execution_entity, filter, &rows, &count, err))
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        const struct execution *execution = (struct execution *)rows + i;
+        struct execution after;
+        bool final = status_final(status_parse(execution->status));
+        int rc = 0;
+        if (final != terminate)
+            rc = terminate ? execution_terminate(op, execution, &after, err)
+                           : execution_rerun(op, execution, &after, err);
+        if (rc && err->kind == ERR_BUSY) {
+            *err = ERR_INIT;
+            work->step->state = COMMAND_WAIT;
+            return 0;
+        }
+        if (rc && err->kind != ERR_CONFLICT)
+            return err_wrap(err, "execution " STR_FMT, STR_ARG(execution->id));
+        *err = ERR_INIT;
+        work->cursor = execution->id;
+        work->done++;
+    }
+    work->step->state = (int64_t)count < COMMAND_STEP ? COMMAND_OVER : COMMAND_MORE;
+    return 0;
+}
+
+static int step_delete(struct work *work, struct err *err)
+{
+    static const struct str open[] = {STR("created"), STR("rerun"), STR("in-progress")};
+    struct op *op = work->op;
+    void *rows;
+    size_t count;
+    struct str service_id = spec_text(work->command, "serviceId", op->arena);
+    struct filter *filter = filter_and(
+        filter_eq_text(&execution_entity, "serviceId", service_id, op->arena),
+        filter_in_text(&execution_entity, "status", open, 3, op->arena), op->arena);
+    if (next_rows(work, &execution_entity, filter, &rows, &count, err))
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        const struct execution *execution = (struct execution *)rows + i;
+        if (execution_cancel(op, execution, STR("its service was deleted"), err))
+            return -1;
+        work->cursor = execution->id;
+        work->done++;
+    }
+    work->step->state = (int64_t)count < COMMAND_STEP ? COMMAND_CLEAN : COMMAND_MORE;
+    work->step->service_id = service_id;
+    return 0;
+}
+
+static int take_step(struct work *work, struct err *err)
+{
+    struct str type = work->command->type;
+    if (str_is(type, create_type))
+        return step_create(work, err);
+    if (str_is(type, rerun_type) || str_is(type, terminate_type))
+        return step_executions(work, str_is(type, terminate_type), err);
+    if (str_is(type, delete_type))
+        return step_delete(work, err);
+    return err_set(err, ERR_INTERNAL, "this server does not know commands of type " STR_FMT,
+                   STR_ARG(type));
+}
+
+int command_step(struct op *op, struct command_step *step, struct err *err)
+{
+    struct command command;
+    step->state = COMMAND_OVER;
+    if (tx_get(op->tx, &command_entity, step->id, &command, op->arena, err))
+        return -1;
+    if (is_over(&command))
+        return 0;
+    struct work work = {.op = op,
+                        .command = &command,
+                        .step = step,
+                        .cursor = spec_text(&command, "cursor", op->arena),
+                        .done = spec_int(&command, "done"),
+                        .total = spec_int(&command, "total")};
+    op->caller.user_id = command.creator;  // what it makes was made by whoever asked for it
+    return take_step(&work, err) || save(&work, err) ? -1 : 0;
+}
+
+// ── life ─────────────────────────────────────────────────────────────────────────────────────
+
+int command_end(struct op *op, struct str id, const struct err *failure, struct err *err)
+{
+    struct command command;
+    if (tx_get(op->tx, &command_entity, id, &command, op->arena, err))
+        return -1;
+    if (is_over(&command))
+        return 0;
+    command.updated_at = op->now;
+    if (!failure) {
+        command.status = STR("success");
+        command.progress = 100;
+        return tx_update(op->tx, &command_entity, &command, err);
+    }
+    _cleanup_buf_ struct buf buf = BUF_INIT(8 << 10);
+    struct json_writer w = JSON_WRITER(&buf);
+    json_w_object(&w);
+    json_w_pair_str(&w, "message", str_of(failure->message));
+    json_w_pair_str(&w, "code", str_of(err_name(failure->kind)));
+    json_w_object_end(&w);
+    command.status = STR("failed");
+    command.error = arena_copy(op->arena, buf_str(&buf));
+    return tx_update(op->tx, &command_entity, &command, err);
+}
+
+int command_open(struct op *op, struct arena *arena, struct str **ids, size_t *count,
+                 struct err *err)
+{
+    static const struct str open[] = {STR("created"), STR("in-progress")};
+    struct query query = {
+        .filter = filter_in_text(&command_entity, "status", open, 2, op->arena),
+        .sort = {{.field = &command_entity.fields[0], .path = STR("")}},
+        .sort_count = 1,
+        .limit = QUERY_LIMIT_MAX,
+    };
+    void *rows;
+    if (tx_select(op->tx, &command_entity, &query, op->arena, &rows, count, err))
+        return -1;
+    *ids = arena_array_of(arena, struct str, *count + 1);
+    for (size_t i = 0; i < *count; i++)
+        (*ids)[i] = arena_copy(arena, ((struct command *)rows)[i].id);
+    return 0;
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "operation/service.h"
+
+#include "base/id.h"
+#include "model/module.h"
+#include "operation/assignment.h"
+#include "operation/command.h"
+#include "operation/package.h"
+#include "operation/repeat.h"
+#include "operation/service_check.h"
+
+#define TIMEOUT_WISE 2500000  // seconds: a broker's longest unacknowledged delivery
+
+size_t service_warnings(const struct service *service, struct arena *arena,
+                        struct str out[SERVICE_WARNINGS_MAX])
+{
+    size_t count = 0;
+    if (service->execution_timeout > TIMEOUT_WISE)
+        out[count++] = arena_printf(arena,
+                                    "executionTimeout is %lld seconds; above %d an execution may "
+                                    "be cut off by limits outside of this server",
+                                    (long long)service->execution_timeout, TIMEOUT_WISE);
+    return count;
+}
+
+// ── revisions ────────────────────────────────────────────────────────────────────────────────
+
+static int keep_revision(struct op *op, const struct service *service, struct err *err)
+{
+    struct revision revision;
+    entity_clear(&revision_entity, &revision);
+    revision.parent_id = service->id;
+    revision.version = service->version;
+    revision.project_id = service->project_id;
+    return revision_add(op, &revision, &service_entity, service, err);
+}
+
+// The newest revision follows changes that make no version of their own.
+static int refresh_revision(struct op *op, const struct service *service, struct err *err)
+{
+    struct revision revision;
+    struct str id = arena_printf(op->arena, STR_FMT ":" STR_FMT, STR_ARG(service->id),
+                                 STR_ARG(service->version));
+    if (tx_get(op->tx, &revision_entity, id, &revision, op->arena, err))
+        return -1;
+    revision.body = entity_dump(&service_entity, service, op->arena);
+    return tx_update(op->tx, &revision_entity, &revision, err);
+}
+
+int service_at(struct op *op, const struct service *service, struct str version,
+               struct service *out, struct err *err)
+{
+    struct revision revision;
+    if (version.len == 0 || str_is(version, "latest") || str_eq(version, service->version)) {
+        *out = *service;
+        return 0;
+    }
+    struct str id = arena_printf(op->arena, STR_FMT ":" STR_FMT, STR_ARG(service->id),
+                                 STR_ARG(version));
+    if (tx_get(op->tx, &revision_entity, id, &revision, op->arena, err)) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        return err_set(err, ERR_NOT_FOUND, "Service " STR_FMT " has no revision " STR_FMT,
+                       STR_ARG(service->name), STR_ARG(version));
+    }
+    return entity_load(&service_entity, json_of(revision.body), out, op->arena, err);
+}
+
+// ── create ───────────────────────────────────────────────────────────────────────────────────
+
+static void note_changed(struct op *op, const struct service *service, bool force)
+{
+    op_event(op, &(struct event){.kind = EVENT_SERVICE_CHANGED,
+                                 .id = service->id,
+                                 .service_id = service->id,
+                                 .force = force});
+}
+
+// The service that the same create has made before its answer was lost.
+static bool made_before(struct op *op, struct service *service, const struct err *err)
+{
+    struct service first;
+    struct err ignored = ERR_INIT;
+    if (err->kind != ERR_CONFLICT)
+        return false;
+    struct filter *same = filter_and(
+        filter_eq_text(&service_entity, "projectId", service->project_id, op->arena),
+        filter_eq_text(&service_entity, "name", service->name, op->arena), op->arena);
+    if (tx_find(op->tx, &service_entity, same, &first, op->arena, &ignored) ||
+        !repeat_within_minute(op, first.creator, first.created_at))
+        return false;
+    *service = first;
+    return true;
+}
+
+int service_create(struct op *op, const struct project *project, struct json body,
+                   struct service *out, struct err *err)
+{
+    struct json given;
+    if (entity_decode(&service_entity, body, DECODE_CREATE, out, op->arena, err))
+        return -1;
+    out->id = id_new(op->now, op->arena);
+    out->project_id = project->id;
+    out->org_id = project->org_id;
+    out->bot_user = service_bot(out->id, op->arena);
+    out->creator = out->updated_by = op->caller.user_id;
+    out->created_at = out->updated_at = op->now;
+    const struct settings *settings = op->platform->settings;
+    if (!json_get(body, "executionTimeout", &given) || given.type == JSON_NULL)
+        out->execution_timeout = settings->timeout_default_s;
+    if (!json_get(body, "drainTime", &given) || given.type == JSON_NULL)
+        out->drain_time = settings->drain_default_s;
+    if (!json_get(body, "maxAttempts", &given) || given.type == JSON_NULL)
+        out->max_attempts = settings->attempts_default;
+    if (service_check(op, out, err))
+        return -1;
+    if (tx_insert(op->tx, &service_entity, out, err)) {
+        if (!made_before(op, out, err))
+            return -1;
+        *err = ERR_INIT;
+        return 0;
+    }
+    if (keep_revision(op, out, err) || op_audit(op, "create", &service_entity, NULL, out, err))
+        return -1;
+    note_changed(op, out, false);
+    return 0;
+}
+
+// ── change ───────────────────────────────────────────────────────────────────────────────────
+
+static int save(struct op *op, const struct service *before, struct service *after,
+                const char *action, struct err *err)
+{
+    after->updated_by = op->caller.user_id;
+    after->updated_at = op->now;
+    bool new_version = !str_eq(before->version, after->version);
+    if (tx_update(op->tx, &service_entity, after, err) ||
+        (new_version ? keep_revision(op, after, err) : refresh_revision(op, after, err)))
+        return -1;
+    return op_audit(op, action, &service_entity, before, after, err);
+}
+
+int service_update(struct op *op, const struct service *before, struct json body, bool force,
+                   struct service *out, struct err *err)
+{
+    *out = *before;
+    if (entity_decode(&service_entity, body, DECODE_PATCH, out, op->arena, err) ||
+        service_check(op, out, err))
+        return -1;
+    if (service_needs_agents(before, out, op->arena) &&
+        version_next(before->version, op->arena, &out->version, err))
+        return -1;
+    if (save(op, before, out, "update", err))
+        return -1;
+    note_changed(op, out, force);
+    return 0;
+}
+
+int service_set_active(struct op *op, const struct service *before, bool active, bool force,
+                       struct service *out, struct err *err)
+{
+    *out = *before;
+    out->active = active;
+    if (before->active != active && save(op, before, out, active ? "resume" : "pause", err))
+        return -1;
+    note_changed(op, out, force);
+    return 0;
+}
+
+int service_restart(struct op *op, const struct service *before, struct err *err)
+{
+    struct service after = *before;
+    after.generation = before->generation == INT_NONE ? 1 : before->generation + 1;
+    if (save(op, before, &after, "restart", err))
+        return -1;
+    note_changed(op, &after, false);
+    return 0;
+}
+
+int service_delete(struct op *op, const struct service *service, struct command *command,
+                   struct err *err)
+{
+    int64_t deleted;
+    struct filter *revisions = filter_eq_text(&revision_entity, "parentId", service->id, op->arena);
+    struct filter *replicas = filter_eq_text(&replica_entity, "serviceId", service->id, op->arena);
+    struct str spec = arena_printf(op->arena, "{\"serviceId\":\"" STR_FMT "\"}",
+                                   STR_ARG(service->id));
+    if (tx_delete(op->tx, &service_entity, service->id, err) ||
+        tx_delete_where(op->tx, &revision_entity, revisions, 0, &deleted, err) ||
+        tx_delete_where(op->tx, &replica_entity, replicas, 0, &deleted, err) ||
+        op_audit(op, "delete", &service_entity, service, NULL, err) ||
+        command_create(op, "deleteService", service->project_id, spec, command, err))
+        return -1;
+    op_event(op, &(struct event){.kind = EVENT_SERVICE_DELETED,
+                                 .id = service->id,
+                                 .service_id = service->id,
+                                 .force = true});
+    return 0;
+}
