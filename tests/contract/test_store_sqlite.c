@@ -253,7 +253,7 @@ static void test_lists_are_indexed(void **state)
         "SELECT input FROM executions ORDER BY id DESC",
         "SELECT input FROM executions WHERE command_id=?1 ORDER BY id",
         "SELECT id,service_id,status,fence FROM executions INDEXED BY executions_open "
-        "WHERE status IN ('created','in-progress','rerun') ORDER BY id",
+        "WHERE (status='created' OR status='in-progress' OR status='rerun') ORDER BY id",
         "SELECT name FROM items WHERE dataset_id=?1 AND id>?2 ORDER BY id",
         "SELECT message FROM execution_statuses WHERE execution_id=?1 ORDER BY id",
         "SELECT action FROM audit WHERE project_id=?1 ORDER BY at DESC,id DESC",

@@ -74,7 +74,7 @@ static const char first_schema[] =
     "  pipeline TEXT,model TEXT,app TEXT,feedback_queue TEXT,sync_reply_to TEXT,input TEXT,"
     "  output TEXT) STRICT;"
     "CREATE INDEX executions_open ON executions(id,service_id,status,fence)"
-    "  WHERE status IN ('created','in-progress','rerun');"
+    "  WHERE status='created' OR status='in-progress' OR status='rerun';"
     "CREATE INDEX executions_service ON executions(service_id,created_at,id);"
     "CREATE INDEX executions_project ON executions(project_id,created_at,id);"
     "CREATE INDEX executions_status ON executions(service_id,status,created_at,id);"

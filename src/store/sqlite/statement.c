@@ -3,7 +3,10 @@
 
 #include "store/sqlite/sqlite_internal.h"
 
-#define OPEN_STATES "('created','in-progress','rerun')"
+// Not IN (…): SQLite fills a temporary table for it each time. The unary + keeps it off the
+// indexes.
+#define STILL_OPEN  "(+status='created' OR +status='in-progress' OR +status='rerun')"
+#define OPEN_STATES "(status='created' OR status='in-progress' OR status='rerun')"
 #define LEAST       "-9223372036854775808"
 
 static const char *const fixed_sql[FIXED_COUNT] = {
@@ -19,7 +22,7 @@ static const char *const fixed_sql[FIXED_COUNT] = {
                        "ON CONFLICT(key) DO UPDATE SET value=excluded.value",
     [FIXED_EXECUTION_START] =
         "UPDATE executions SET status='in-progress',fence=?2,replica_id=?3,started_at=?4,"
-        "updated_at=?4 WHERE id=?1 AND +status IN " OPEN_STATES " AND coalesce(fence," LEAST ")<?2",
+        "updated_at=?4 WHERE id=?1 AND " STILL_OPEN " AND coalesce(fence," LEAST ")<?2",
     [FIXED_EXECUTION_FINISH] =
         "UPDATE executions SET status=?2,status_message=coalesce(?3,status_message),"
         "output=coalesce(?4,output),error=coalesce(?5,error),"
@@ -27,15 +30,14 @@ static const char *const fixed_sql[FIXED_COUNT] = {
         "replica_id=coalesce(?6,replica_id),fence=coalesce(?7,fence),"
         "started_at=coalesce(?8,started_at),ended_at=coalesce(?9,ended_at),"
         "updated_at=coalesce(?9,updated_at),attempts=coalesce(?10,attempts) "
-        "WHERE id=?1 AND +status IN " OPEN_STATES " AND coalesce(fence," LEAST
-        ")<=coalesce(?7," LEAST ")",
+        "WHERE id=?1 AND " STILL_OPEN " AND coalesce(fence," LEAST ")<=coalesce(?7," LEAST ")",
     [FIXED_EXECUTION_REQUEUE] =
         "UPDATE executions SET status='rerun',status_message=coalesce(?4,status_message),"
-        "fence=coalesce(?2,fence),attempts=coalesce(?3,attempts) WHERE id=?1 AND +status "
-        "IN " OPEN_STATES " AND coalesce(fence," LEAST ")<=coalesce(?2," LEAST ")",
+        "fence=coalesce(?2,fence),attempts=coalesce(?3,attempts) WHERE id=?1 AND " STILL_OPEN
+        " AND coalesce(fence," LEAST ")<=coalesce(?2," LEAST ")",
     [FIXED_EXECUTION_EACH_OPEN] =
         "SELECT id,service_id,status,fence FROM executions INDEXED BY executions_open "
-        "WHERE status IN " OPEN_STATES " ORDER BY id",
+        "WHERE " OPEN_STATES " ORDER BY id",
     [FIXED_BLOB_USED] = "SELECT 1 FROM items WHERE blob=?1 LIMIT 1",
 };
 
