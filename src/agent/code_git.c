@@ -108,7 +108,13 @@ static const char **make_env(struct code_job *job)
     return env;
 }
 
-// Runs git with up to six arguments (NULL: the end), in the temporary folder when it exists.
+static void on_line(void *arg, struct str line, bool from_stderr)
+{
+    struct code_job *job = arg;
+    job->config.on_line(job->config.arg, line, from_stderr);
+}
+
+// In the temporary folder when it exists.
 static void run_git(struct code_job *job, const char *const args[],
                     void (*on_done)(void *, bool, struct str, const struct err *))
 {
@@ -116,7 +122,7 @@ static void run_git(struct code_job *job, const char *const args[],
                                      .argv = args,
                                      .env = make_env(job),
                                      .folder = folder_exists(job->temp) ? job->temp : NULL,
-                                     .on_line = job->config.on_line,
+                                     .on_line = on_line,
                                      .on_done = on_done,
                                      .arg = job};
     struct err err = ERR_INIT;

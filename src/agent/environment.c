@@ -106,13 +106,19 @@ static bool is_complete(struct environment_job *job)
     return access(complete_mark(job), F_OK) == 0 && access(job->python, X_OK) == 0;
 }
 
+static void on_line(void *arg, struct str line, bool from_stderr)
+{
+    struct environment_job *job = arg;
+    job->config.on_line(job->config.arg, line, from_stderr);
+}
+
 static void run(struct environment_job *job, const char *const argv[],
                 void (*on_done)(void *, bool, struct str, const struct err *))
 {
     struct command_config command = {.loop = job->config.loop,
                                      .argv = argv,
                                      .folder = job->config.folder,
-                                     .on_line = job->config.on_line,
+                                     .on_line = on_line,
                                      .on_done = on_done,
                                      .arg = job};
     struct err err = ERR_INIT;
