@@ -31,11 +31,12 @@ static void parameter(struct json_writer *out, struct str name, const char *wher
     json_w_object_end(out);
 }
 
-static void parameters(struct json_writer *out, const struct route *route)
+// `path` is the key that the operation stands under: its parameters have that one's names.
+static void parameters(struct json_writer *out, const struct route *route, const char *path)
 {
     json_w_key(out, "parameters");
     json_w_array(out);
-    for (const char *at = strchr(route->path, '{'); at; at = strchr(at + 1, '{')) {
+    for (const char *at = strchr(path, '{'); at; at = strchr(at + 1, '{')) {
         const char *end = strchr(at, '}');
         parameter(out, (struct str){at + 1, (size_t)(end - at - 1)}, "path", STR(""));
     }
@@ -139,7 +140,7 @@ static void responses(struct json_writer *out, const struct route *route)
     json_w_object_end(out);
 }
 
-static void operation(struct json_writer *out, const struct route *route)
+static void operation(struct json_writer *out, const struct route *route, const char *path)
 {
     char method[16] = {0};
     for (size_t i = 0; route->method[i] && i + 1 < sizeof(method); i++)
@@ -152,7 +153,7 @@ static void operation(struct json_writer *out, const struct route *route)
     json_w_array(out);
     json_w_cstr(out, route->tag);
     json_w_array_end(out);
-    parameters(out, route);
+    parameters(out, route, path);
     request_body(out, route);
     responses(out, route);
     if (route->scope == SCOPE_PUBLIC)
@@ -172,9 +173,22 @@ static const struct route *route_at(size_t index)
     return NULL;
 }
 
+// Names of parameters do not make paths different: "/executions/{id}" and "/executions/{serviceId}"
+// are one path of the document.
 static bool same_path(const struct route *a, const struct route *b)
 {
-    return a->at_root == b->at_root && strcmp(a->path, b->path) == 0;
+    const char *x = a->path, *y = b->path;
+    if (a->at_root != b->at_root)
+        return false;
+    while (*x && *x == *y) {
+        if (*x == '{') {
+            x = strchr(x, '}');
+            y = strchr(y, '}');
+        }
+        x++;
+        y++;
+    }
+    return *x == *y;
 }
 
 // Operations of one path belong under one key, wherever their routes stand.
@@ -193,7 +207,7 @@ static void paths(struct json_writer *out)
         json_w_object(out);
         for (size_t k = i; (other = route_at(k)); k++) {
             if (same_path(other, route))
-                operation(out, other);
+                operation(out, other, route->path);
         }
         json_w_object_end(out);
     }
