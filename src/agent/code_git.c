@@ -111,7 +111,8 @@ static const char **make_env(struct code_job *job)
 static void on_line(void *arg, struct str line, bool from_stderr)
 {
     struct code_job *job = arg;
-    job->config.on_line(job->config.arg, line, from_stderr);
+    if (from_stderr)  // stdout is answers to our questions
+        job->config.on_line(job->config.arg, line, from_stderr);
 }
 
 // In the temporary folder when it exists.

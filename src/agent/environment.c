@@ -109,7 +109,8 @@ static bool is_complete(struct environment_job *job)
 static void on_line(void *arg, struct str line, bool from_stderr)
 {
     struct environment_job *job = arg;
-    job->config.on_line(job->config.arg, line, from_stderr);
+    if (job->place)  // what the interpreter says of itself is for us
+        job->config.on_line(job->config.arg, line, from_stderr);
 }
 
 static void run(struct environment_job *job, const char *const argv[],
@@ -166,12 +167,14 @@ static int write_requirements(struct environment_job *job, struct err *err)
 static const char *install_phase(struct environment_job *job)
 {
     const struct assignment *assignment = job->config.assignment;
-    if (assignment->requirement_count == 0)
-        return arena_printf(job->arena, "installing dtlpy %s", assignment->dtlpy).at;
-    return arena_printf(
-               job->arena, "installing %s%s%zu requirements", assignment->dtlpy ? "dtlpy " : "",
-               assignment->dtlpy ? arena_printf(job->arena, "%s and ", assignment->dtlpy).at : "",
-               assignment->requirement_count)
+    size_t count = assignment->requirement_count;
+    const char *dtlpy = assignment->dtlpy
+                            ? arena_printf(job->arena, "dtlpy %s", assignment->dtlpy).at
+                            : "";
+    if (count == 0)
+        return arena_printf(job->arena, "installing %s", dtlpy).at;
+    return arena_printf(job->arena, "installing %s%s%zu requirement%s", dtlpy,
+                        *dtlpy ? " and " : "", count, count == 1 ? "" : "s")
         .at;
 }
 

@@ -222,7 +222,7 @@ static int take_entry(struct unpack *unpack, struct archive_entry *entry, struct
                        "links inside the archive are taken",
                        name,
                        archive_entry_hardlink(entry) ? "hard link" : "device, pipe or socket");
-    const char *last;
+    const char *last = "";
     _cleanup_fd_ int parent = open_parent(unpack, name, &last, err);
     if (parent < 0)
         return -1;
