@@ -63,8 +63,8 @@ class Server:
                    "--cache", str(CACHE / "agents"), "--python", sys.executable]
         for name, value in self.options.items():
             command += [f"--{name}", value]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        with self.log.open("ab") as log, (self.folder / "server.out").open("ab") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=log,
                                             env=self.environment(), cwd=self.folder)
         self.starts += 1
 
@@ -178,8 +178,8 @@ class Server:
             for raw in log.read().decode(errors="replace").splitlines():
                 try:
                     yield json.loads(raw)
-                except ValueError:
-                    yield {"level": "error", "room": "-", "message": raw}
+                except ValueError:  # a banner, or a sanitizer's report
+                    yield {"level": "error" if SANITIZER.search(raw) else "info", "room": "-", "message": raw}
 
     def complaints(self, since=0):
         """Errors in the log since that position, and all that sanitizers found (in any process)."""

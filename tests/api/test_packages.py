@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packages: code in, versions, what is refused."""
+import http.server
 import os
 import subprocess
+import threading
 
 import pytest
 
@@ -9,6 +11,7 @@ import harness
 
 MODULE = {"name": "default_module", "entryPoint": "main.py", "className": "ServiceRunner", "initInputs": [],
           "functions": [{"name": "run", "input": [{"name": "value", "type": "Json"}], "output": [], "description": ""}]}
+GIT = {"type": "git", "gitUrl": "https://example.org/code.git", "gitTag": "v1"}
 CODE = "class ServiceRunner:\n    def run(self, value):\n        return value\n"
 
 
@@ -83,7 +86,7 @@ def test_used_package_stays(api, project, unique):
 
 def test_name_is_checked(api):
     api.get("/piper-misc/naming/packages/good-name-1")
-    for name in ("Bad%20Name", "-x", "x" * 300, "ünï"):
+    for name in ("%20", "x" * 300, "a%0Ab", "a;b", "%C3%BC"):
         assert api.bad(400, "GET", f"/piper-misc/naming/packages/{name}")["message"]
 
 
@@ -107,12 +110,12 @@ def changed(**change):
     ([MODULE, MODULE], "modules[1].name"),
 ])
 def test_bad_modules(api, project, unique, modules, field):
-    body = {"name": unique("package"), "projectId": project.id, "modules": modules}
+    body = {"name": unique("package"), "projectId": project.id, "modules": modules, "codebase": GIT}
     assert api.bad(400, "POST", "/packages", body)["field"] == field
 
 
 @pytest.mark.parametrize("change, field", [
-    ({"name": "Not A Name"}, "name"),
+    ({"name": "Not a name!"}, "name"),
     ({"name": None}, "name"),
     ({"codebase": {"type": "item", "itemId": "0" * 24}}, "codebase.itemId"),
     ({"codebase": {"type": "carrier-pigeon"}}, "codebase.type"),
@@ -121,7 +124,7 @@ def test_bad_modules(api, project, unique, modules, field):
     ({"requirements": 5}, "requirements"),
 ])
 def test_bad_packages(api, project, unique, change, field):
-    body = {"name": unique("package"), "projectId": project.id, "modules": [MODULE], **change}
+    body = {"name": unique("package"), "projectId": project.id, "modules": [MODULE], "codebase": GIT, **change}
     assert api.bad(400, "POST", "/packages", body)["field"] == field
 
 
@@ -143,12 +146,35 @@ def test_credentials_of_git_are_not_told(api, project, unique):
     assert "hunter2" not in audit.text
 
 
+class GitServer(http.server.BaseHTTPRequestHandler):
+    """Serves the repositories of self.server.folder by git's own CGI program."""
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        environment = {"PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": self.server.folder, "GIT_HTTP_EXPORT_ALL": "1",
+                       "REQUEST_METHOD": self.command, "PATH_INFO": path, "QUERY_STRING": query,
+                       "CONTENT_TYPE": self.headers.get("content-type", ""),
+                       "HTTP_CONTENT_ENCODING": self.headers.get("content-encoding", ""),
+                       "GIT_PROTOCOL": self.headers.get("git-protocol", "")}
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        answer = subprocess.run(["git", "http-backend"], env=environment, input=body, capture_output=True).stdout
+        head, _, rest = answer.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        self.send_response(int(fields.pop("Status", "200").split()[0]))
+        for name, value in fields.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(rest)
+
+    do_POST = do_GET
+
+    def log_message(self, *words):
+        pass
+
+
 @pytest.fixture
 def repository(tmp_path):
-    """A git repository, served over http as a plain folder (git's dumb protocol)."""
-    import functools
-    import http.server
-    import threading
+    """The address of a git repository with the code under the tag v1."""
     work = tmp_path / "work"
     work.mkdir()
 
@@ -162,16 +188,12 @@ def repository(tmp_path):
     git("commit", "-qm", "one")
     git("tag", "v1")
     git("clone", "-q", "--bare", str(work), str(tmp_path / "code.git"), where=tmp_path)
-    git("update-server-info", where=tmp_path / "code.git")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *words):
-            pass
-
-    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitServer)
+    web.folder = str(tmp_path)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{web.server_address[1]}/code.git"
     web.shutdown()
+    web.server_close()
 
 
 def test_code_from_git(api, project, unique, repository):
@@ -181,4 +203,14 @@ def test_code_from_git(api, project, unique, repository):
                                      "versions": {"dtlpy": "none"}})
     api.ready(service["id"])
     assert api.run(service["id"], "run", {"value": 7})["output"] == ["from git", 7]
+    api.delete(f"/services/{service['id']}?force=true")
+
+
+def test_git_without_that_tag(api, project, unique, repository):
+    package = api.post("/packages", {"name": unique("git"), "projectId": project.id, "modules": [MODULE],
+                                     "codebase": {"type": "git", "gitUrl": repository, "gitTag": "no-such-tag"}})
+    service = api.post("/services", {"name": unique("git"), "projectId": project.id, "packageId": package["id"],
+                                     "versions": {"dtlpy": "none"}})
+    harness.wait_for("the status says why", lambda: "no-such-tag" in api.call(
+        "GET", f"/services/{service['id']}/status").text, 30)
     api.delete(f"/services/{service['id']}?force=true")

@@ -48,7 +48,7 @@ def test_bad_names(api, body):
 
 
 def test_name_with_strange_characters(dl, unique):
-    name = unique("Ünï/cøde & 'quotes' 你好")
+    name = unique("Ünï cøde & 'quotes' 你好")
     project = dl.projects.create(project_name=name)
     assert dl.projects.get(project_name=name).id == project.id
     project.delete(True, True)

@@ -221,7 +221,6 @@ def test_bad_runtime(api, idle, runtime, field):
     ({"initParams": {"unknown": 1}}, "initParams"),
     ({"initParams": 5}, "initParams"),
     ({"secrets": ["0" * 24]}, "secrets[0]"),
-    ({"name": "Not A Name"}, "name"),
 ])
 def test_bad_settings(api, idle, change, field):
     error = api.bad(400, "PATCH", f"/services/{idle['id']}", change)

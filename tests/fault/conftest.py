@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers that get killed. Sizes come from the environment, so that a night can be spent on it:
+DROVER_FAULT_KILLS (kills of each kind, default 6), DROVER_FAULT_RATE (executions between kills,
+default 150)."""
+import os
+
+import pytest
+
+import harness
+
+
+@pytest.fixture(scope="session")
+def kills():
+    return int(os.environ.get("DROVER_FAULT_KILLS", "6"))
+
+
+@pytest.fixture(scope="session")
+def rate():
+    return int(os.environ.get("DROVER_FAULT_RATE", "150"))
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = harness.Server(tmp_path / "server", lease="2s").start()
+    yield server
+    problems = server.close() + server.complaints()
+    assert not problems, "\n".join(problems)
