@@ -23,6 +23,13 @@ ROUTES = routes()
 PROTECTED = [route for route in ROUTES if route["scope"] != "public"]
 PROJECTED = [route for route in PROTECTED if route["scope"] not in ("caller", "admin")]
 
+# Bodies that are looked at before the role, because hashing a password comes in between.
+BODIES = {"createUser": {"email": "somebody@example.org"}}
+# These would change what other cases use.
+TELLING = ("/rerun", "/stop", "/resume", "/restart")
+WRITING = [route for route in PROJECTED if route["method"] in ("POST", "PATCH", "PUT")
+           and not route["path"].endswith(TELLING)]
+
 
 def name(route):
     return f"{route['method']} {route['path']}"
@@ -75,7 +82,9 @@ def call(who, route, world):
     if route["body"] == "stream":
         more["files"] = [("nonsense", (None, "x"))]
     elif route["body"] != "none":
-        more["json"] = {"projectId": world["project"]} if route["scope"] == "body.projectId" else {"nonsense": 1}
+        more["json"] = BODIES.get(route["operationId"], {"nonsense": 1})
+        if route["scope"] == "body.projectId":
+            more["json"] = {"projectId": world["project"]}
     return who.call(route["method"], filled(route, world), **more)
 
 
@@ -85,11 +94,10 @@ def test_without_a_token(server, world, route):
     assert answer.status_code == 401, answer.text
 
 
-@pytest.mark.parametrize("route", PROJECTED, ids=name)
-@pytest.mark.parametrize("role", ["none", "viewer", "developer"])
+@pytest.mark.parametrize("route, role", [
+    pytest.param(route, role, id=f"{role} {name(route)}") for route in PROJECTED for role in ("none", "viewer", "developer")
+    if ORDER.index(role) < ORDER.index(route["role"])])
 def test_too_small_a_role(people, world, route, role):
-    if ORDER.index(role) >= ORDER.index(route["role"]):
-        pytest.skip("the role is enough")
     answer = call(people(None if role == "none" else role, world["project"]), route, world)
     # Who may not see the thing at all need not even learn that it is there.
     assert answer.status_code == 403 or (role == "none" and answer.status_code == 404), answer.text
@@ -101,19 +109,14 @@ def test_administrators_only(people, world, route):
     assert call(people("owner", world["project"]), route, world).status_code == 403
 
 
-DESTRUCTIVE = {("DELETE", route["path"]) for route in ROUTES if route["method"] == "DELETE"}
-
-
 @pytest.mark.parametrize("route", [route for route in PROJECTED if route["method"] == "GET"], ids=name)
 def test_enough_for_reading(people, world, route):
     answer = call(people(route["role"], world["project"]), route, world)
     assert answer.status_code not in (401, 403, 500), answer.text
 
 
-@pytest.mark.parametrize("route", [route for route in PROJECTED if route["method"] in ("POST", "PATCH", "PUT")], ids=name)
+@pytest.mark.parametrize("route", WRITING, ids=name)
 def test_enough_for_writing(people, world, route):
-    if route["path"].endswith(("/rerun", "/stop", "/resume", "/restart")):
-        pytest.skip("would change the project that other cases use")
     answer = call(people(route["role"], world["project"]), route, world)
     assert answer.status_code not in (401, 403, 500), answer.text
 
