@@ -105,7 +105,10 @@ class Server:
 
 
 def login(url, key):
+    import warnings
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
     import dtlpy as dl
+    dl.verbose.disable_progress_bar = True  # this script draws its own
     dl.client_api.add_environment(environment=url + "/api/v1", alias="drover-demo", gate_url=url,
                                   verify_ssl=False, url=url + "/")
     dl.setenv("drover-demo")
@@ -199,9 +202,7 @@ def client_main(args):
     show(executions)
     say("the log of one execution")
     chosen = next(execution for execution in executions if execution.function_name == "sharpness")
-    for page in chosen.logs(follow=False):
-        for line in page if isinstance(page, list) else [page]:
-            print("   ", line.get("message", line) if isinstance(line, dict) else line)
+    chosen.logs(follow=False)  # prints them
 
 
 def main():
@@ -243,8 +244,8 @@ def main():
         return 0
     finally:
         server.stop()
+        stop_agents(server.data / "run")
         if not args.keep:
-            stop_agents(server.data / "run")
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -100,6 +100,8 @@ void control_on_silent(void *arg, struct str replica_id)
 {
     struct control *control = arg;
     struct err err = ERR_INIT;
+    if (control->stopped)
+        return;
     if (driver_signal(control->driver, replica_id, REPLICA_KILL, &err))
         log_warn(control->platform->log, "control", "replica " STR_FMT " cannot be killed: %s",
                  STR_ARG(replica_id), err.message);

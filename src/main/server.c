@@ -59,12 +59,21 @@ static const char *runner_folder(struct server *server)
 
 // ── stopping ─────────────────────────────────────────────────────────────────────────────────
 
+// Nothing comes in any more: the controllers and the driver let go of the loop, agents keep
+// running.
+static void stop_loop(struct server *server)
+{
+    control_stop(server->control);
+    driver_close(server->driver);
+    server->driver = NULL;
+    loop_stop(server->platform.loop);
+}
+
 static void on_api_stopped(void *arg)
 {
     struct server *server = arg;
     server->api = NULL;
-    control_stop(server->control);
-    loop_stop(server->platform.loop);
+    stop_loop(server);
 }
 
 static void stop(struct server *server)
@@ -72,12 +81,10 @@ static void stop(struct server *server)
     if (server->stopping)
         return;
     server->stopping = true;
-    if (server->api) {
+    if (server->api)
         api_stop(server->api, STOP_GRACE_MS, on_api_stopped, server);
-    } else {
-        control_stop(server->control);
-        loop_stop(server->platform.loop);
-    }
+    else
+        stop_loop(server);
 }
 
 static void on_signal(void *arg, int signal)

@@ -243,6 +243,7 @@ void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
+    run_tasks(loop);  // what other threads posted after the last turn: their owners wait for it
     list_each (&loop->timers, it, next)
         loop_timer_cancel(list_entry(it, struct loop_timer, node));
     list_each (&loop->stop_hooks, it, next)
