@@ -129,6 +129,8 @@ static int parse_numbers(struct json all, struct assignment *out, struct err *er
     out->log_line_bytes = line < 256 || line > (1 << 20) ? LINE_BYTES_DEFAULT : line;
     int64_t bytes = whole(out->limits, "outputBytes", OUTPUT_DEFAULT);
     out->output_bytes = bytes < 1 ? OUTPUT_DEFAULT : bytes;
+    out->code.unpacked_bytes = whole(out->limits, "archiveBytes", 0);
+    out->code.unpacked_entries = whole(out->limits, "archiveEntries", 0);
     return 0;
 }
 
@@ -157,7 +159,7 @@ int assignment_parse(struct str body, struct assignment *out, struct arena *aren
     out->sdk_url = text(sdk, "url", arena);
     out->sdk_gate = text(sdk, "gate", arena);
     out->sdk_token = text(sdk, "token", arena);
-    if (parse_numbers(all, out, err) || parse_code(member(all, "code"), &out->code, arena, err) ||
+    if (parse_code(member(all, "code"), &out->code, arena, err) || parse_numbers(all, out, err) ||
         parse_requirements(member(all, "requirements"), out, arena, err) ||
         parse_env(member(all, "env"), out, arena, err))
         return err_wrap(err, "the server's assignment");

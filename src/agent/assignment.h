@@ -15,10 +15,11 @@ enum code_type { CODE_ITEM, CODE_GIT };
 
 struct assignment_code {
     enum code_type type;
-    const char *sha256;               // item: 64 lower-case hex digits
-    int64_t size;                     // item: bytes of the archive; -1: not said
-    const char *url, *tag;            // git; tag NULL: the default branch
-    const char *username, *password;  // git; NULL: none
+    const char *sha256;                        // item: 64 lower-case hex digits
+    int64_t size;                              // item: bytes of the archive; -1: not said
+    const char *url, *tag;                     // git; tag NULL: the default branch
+    const char *username, *password;           // git; NULL: none
+    int64_t unpacked_bytes, unpacked_entries;  // caps of an archive; 0: the built-in ones
 };
 
 struct assignment {  // texts and JSON live in the arena

@@ -144,6 +144,10 @@ static int unpack_item(struct code_job *job, struct err *err)
                        "the code that the server sent has the SHA-256 %s, expected was %s", found,
                        job->config.code->sha256);
     struct unpack_limits limits = UNPACK_LIMITS;
+    if (job->config.code->unpacked_bytes > 0)
+        limits.bytes = job->config.code->unpacked_bytes;
+    if (job->config.code->unpacked_entries > 0)
+        limits.entries = job->config.code->unpacked_entries;
     if (folder_remove(job->temp, err) || folder_make(job->temp, err) ||
         unpack_archive(job->file, job->temp, &limits, &job->stop, err) ||
         folder_seal(job->temp, err))

@@ -125,7 +125,8 @@ static int count_bytes(struct unpack *unpack, int64_t more, struct err *err)
 {
     unpack->bytes += more;
     if (unpack->bytes > unpack->limits.bytes)
-        return err_set(err, ERR_TOO_LARGE, "the archive unpacks to more than %lld bytes",
+        return err_set(err, ERR_TOO_LARGE,
+                       "the archive unpacks to more than %lld bytes (--max-archive)",
                        (long long)unpack->limits.bytes);
     if (unpack->bytes > RATIO_FREE && unpack->bytes / unpack->limits.ratio > unpack->packed)
         return err_set(err, ERR_TOO_LARGE,
@@ -211,7 +212,8 @@ static int take_entry(struct unpack *unpack, struct archive_entry *entry, struct
     if (check_name(archive_entry_pathname(entry), name, err))
         return -1;
     if (++unpack->entries > unpack->limits.entries)
-        return err_set(err, ERR_TOO_LARGE, "the archive has more than %lld entries",
+        return err_set(err, ERR_TOO_LARGE,
+                       "the archive has more than %lld entries (--max-archive-entries)",
                        (long long)unpack->limits.entries);
     if (!name[0])
         return 0;

@@ -380,6 +380,8 @@ static void write_sdk(struct json_writer *w, const struct settings *settings,
     json_w_pair_int(w, "logLineBytes", settings->log_line_max);
     json_w_pair_int(w, "logLinesPerExecution", settings->log_lines_per_execution);
     json_w_pair_int(w, "outputBytes", settings->output_max);
+    json_w_pair_int(w, "archiveBytes", settings->archive_max);
+    json_w_pair_int(w, "archiveEntries", settings->archive_entries);
     json_w_object_end(w);
 }
 

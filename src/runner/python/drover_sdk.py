@@ -92,6 +92,7 @@ class Sdk:
         cookie.read_json = lambda create=False: kept
         cookie.get = lambda key: kept.get(key)
         cookie.put = put
+        dl.verbose.disable_progress_bar = True  # bars are for terminals; here each step would be a log line
         token = self._given.get("token")
         if not self._given.get("url") or not token:
             return
