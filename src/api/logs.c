@@ -226,12 +226,12 @@ static void finish(struct log_call *log, bool stop)
     struct json_writer *out = &call->out;
     const struct logs_read *read = &log->read;
     if (read->count > 0)
-        log->at.seq = log->descending ? read->lines[0].seq : read->lines[read->count - 1].seq;
+        log->at.seq = read->lines[read->count - 1].seq;
     json_w_object(out);
     json_w_key(out, "logs");
     json_w_array(out);
     for (size_t i = 0; i < read->count; i++)
-        write_line(out, &read->lines[log->descending ? read->count - 1 - i : i]);
+        write_line(out, &read->lines[i]);
     json_w_array_end(out);
     json_w_pair_str(out, "checkpoint", log_checkpoint_text(&log->at, call->op.arena));
     json_w_pair_bool(out, "stop", stop);
