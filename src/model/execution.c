@@ -108,12 +108,21 @@ static void encode_log_entry(struct json_writer *out, const struct execution_sta
     json_w_object_end(out);
 }
 
+// Whether the newest row of the log tells of the present status; an equal one from before the newest
+// attempt is the end of a former run.
+static bool tells_present(const struct execution *execution, const struct execution_status *newest)
+{
+    bool former = execution->started_at != INT_NONE && newest->timestamp < execution->started_at;
+    return str_eq(execution->status, newest->status) && !former;
+}
+
 // The last entry leaves the output out: it may be large and stands beside the log already.
 static void encode_log(struct json_writer *out, const char *key, const struct execution *execution,
                        const struct execution_status *log, size_t count)
 {
     struct report created = {STR("created"), STR(""), STR_NONE, 0, execution->created_at};
-    struct str last = count ? log[count - 1].status : STR("created");
+    bool told =
+        count ? tells_present(execution, &log[count - 1]) : str_is(execution->status, "created");
 
     json_w_key(out, key);
     json_w_array(out);
@@ -121,7 +130,7 @@ static void encode_log(struct json_writer *out, const char *key, const struct ex
     json_w_object_end(out);
     for (size_t i = 0; i < count; i++)
         encode_log_entry(out, &log[i]);
-    if (execution->status.at && !str_eq(execution->status, last)) {
+    if (execution->status.at && !told) {
         struct report now = report_now(execution);
         encode_report(out, &now);
         if (execution->replica_id.at)
