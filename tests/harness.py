@@ -151,9 +151,12 @@ class Server:
         """Stops everything and says what was left over or complained of at the end."""
         problems = []
         if self.process and self.process.poll() is None:
-            status = self.stop()
-            if status != 0:
-                problems.append(f"the server ended with status {status}")
+            try:
+                status = self.stop()
+                problems += [f"the server ended with status {status}"] if status else []
+            except subprocess.TimeoutExpired:
+                self.kill()
+                problems.append(f"the server did not stop:\n{self.tail(5)}")
         self.stop_agents()
         try:
             wait_for("every process ends", lambda: not self.processes(), 5)
