@@ -160,7 +160,7 @@ void exchange_recorded(struct dispatch_exchange *exchange, struct str id, int64_
 {
     if (!exchange->recorded)
         exchange->recorded = arena_array_of(exchange->arena, struct dispatch_recorded,
-                                            exchange->result_count);
+                                            exchange->result_count + exchange->lost_count);
     exchange->recorded[exchange->recorded_count++] = (struct dispatch_recorded){
         .ref = {.id = id, .fence = fence}, .applied = applied};
 }

@@ -149,8 +149,12 @@ void recover_tick(struct dispatch *d, int64_t now)
     struct str key;
     for (struct expectation *e; over && (e = map_next(d->expected, &cursor, &key)); cursor = 0) {
         log_warn(d->config.platform->log, "dispatch",
-                 "replica %s did not come back within the lease time", e->replica_id);
+                 "replica %s did not come back within the lease time: it is ended", e->replica_id);
+        char *replica_id = mem_copy(key.at, key.len);
         recover_expectation_met(d, key);
+        if (d->config.on_silent)  // it may still run what others are given from now on
+            d->config.on_silent(d->config.arg, str_of(replica_id));
+        mem_free(replica_id);
     }
     cursor = 0;
     for (struct orphan *orphan; (orphan = map_next(d->orphans, &cursor, &key));) {
