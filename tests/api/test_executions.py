@@ -25,8 +25,17 @@ def lines_of(api, service, execution=None, **more):
         if page["stop"]:
             return lines + page["logs"]
         lines += page["logs"]
-        body = {"direction": "asc", "follow": body["follow"], "logLevel": "DEBUG", "serviceId": service.id,
-                "projectId": service.project_id, "checkpoint": page["checkpoint"], "size": 100}
+        # What dtlpy sends for further pages: no end and no text, and every level.
+        body = {key: value for key, value in body.items() if key not in ("end", "text")}
+        body.update(logLevel="DEBUG", size=100, checkpoint=page["checkpoint"])
+
+
+def logged(api, service, execution):
+    """Waits until the execution's last line is there: lines may come a moment after the result."""
+    def last():
+        lines = lines_of(api, service, execution)
+        return lines and lines[-1]["message"] == DONE and lines
+    return harness.wait_for("the last line comes", last, 20)
 
 
 # ── run ──────────────────────────────────────────────────────────────────────────────────────
@@ -230,12 +239,12 @@ def test_progress(api, service):
 @pytest.mark.core
 def test_logs(dl, api, service, capsys):
     execution = service.execute(function_name="talk", execution_input={"lines": 3}, project_id=service.project_id).wait()
+    lines = logged(api, service, execution.id)
     capsys.readouterr()
     execution.logs()
     printed = capsys.readouterr().out
     for text in ("printed 0 – ünïcode 你好", "printed 2", "logged as info", "logged as warning", "to standard error", DONE):
         assert text in printed, text
-    lines = lines_of(api, service, execution.id)
     assert all(line["executionId"] == execution.id and line["functionName"] == "talk" for line in lines)
     levels = {line["message"]: line["level"].upper() for line in lines}
     assert next(level for text, level in levels.items() if "logged as warning" in text) == "WARNING"
@@ -244,19 +253,20 @@ def test_logs(dl, api, service, capsys):
 
 def test_logs_of_a_failure_end_too(api, service):
     execution = api.run(service.id, "fail", {"text": "x"})
-    messages = [line["message"] for line in lines_of(api, service, execution["id"])]
+    messages = [line["message"] for line in logged(api, service, execution["id"])]
     assert messages[-1] == DONE and any("ValueError: x" in message for message in messages)
 
 
 def test_many_log_lines(api, service):
     execution = api.run(service.id, "talk", {"lines": 2500}, 120)
-    messages = [line["message"] for line in lines_of(api, service, execution["id"])]
+    messages = [line["message"] for line in logged(api, service, execution["id"])]
     printed = [message for message in messages if message.startswith("printed")]
     assert printed == [f"printed {number} – ünïcode 你好" for number in range(2500)]
 
 
 def test_log_filters(api, service):
     execution = api.run(service.id, "talk", {"lines": 2})
+    logged(api, service, execution["id"])
     assert {line["message"] for line in lines_of(api, service, execution["id"], text="printed 1")} == \
         {"printed 1 – ünïcode 你好"}
     warnings = [line["message"] for line in lines_of(api, service, execution["id"], logLevel="WARNING")]
