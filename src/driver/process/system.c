@@ -84,6 +84,16 @@ static int spawn_with(const struct driver_process *self, const char *folder, int
     return rc;
 }
 
+// What of the server's own environment agents get too: how to reach package indexes and git
+// servers from here, and where sanitizers write.
+static const char *const handed_down[] = {
+    "HTTP_PROXY",    "HTTPS_PROXY",   "NO_PROXY",     "http_proxy",    "https_proxy",
+    "no_proxy",      "ALL_PROXY",     "all_proxy",    "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "PIP_INDEX_URL", "PIP_CERT",      "PIP_PROXY",    "PIP_NO_INDEX",  "PIP_EXTRA_INDEX_URL",
+    "ASAN_OPTIONS",  "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS",  "PIP_FIND_LINKS",
+};
+#define HANDED_DOWN (sizeof(handed_down) / sizeof(handed_down[0]))
+
 pid_t driver_process_spawn(const struct driver_process *self, const char *folder, int lock_fd,
                            struct err *err)
 {
@@ -93,9 +103,14 @@ pid_t driver_process_spawn(const struct driver_process *self, const char *folder
     buf_add_char(&home, '\0');
     buf_printf(&temporary, "%s/tmp", folder);
     buf_add_char(&temporary, '\0');
-    char *environment[] = {variable("PATH", path ? path : "/usr/local/bin:/usr/bin:/bin"),
-                           variable("HOME", home.at), variable("TMPDIR", temporary.at),
-                           variable("LANG", "C.UTF-8"), NULL};
+    char *environment[HANDED_DOWN + 5] = {
+        variable("PATH", path ? path : "/usr/local/bin:/usr/bin:/bin"), variable("HOME", home.at),
+        variable("TMPDIR", temporary.at), variable("LANG", "C.UTF-8")};
+    for (size_t i = 0, count = 4; i < HANDED_DOWN; i++) {
+        const char *value = getenv(handed_down[i]);
+        if (value)
+            environment[count++] = variable(handed_down[i], value);
+    }
     pid_t pid = -1;
     int rc = spawn_with(self, folder, lock_fd, environment, &pid);
     for (size_t i = 0; environment[i]; i++)
