@@ -11,18 +11,20 @@ struct str service_bot(struct str service_id, struct arena *arena)
     return arena_printf(arena, STR_FMT "@bot.drover", STR_ARG(service_id));
 }
 
-struct str assignment_token(struct op *op, const struct service *service, int64_t *expires_at)
+struct str assignment_token(const struct platform *platform, struct str service_id,
+                            struct str project_id, struct arena *arena, int64_t *expires_at)
 {
-    *expires_at = op->now + op->platform->settings->service_token_ttl_ms;
+    int64_t now = clock_wall(platform->clock);
+    *expires_at = now + platform->settings->service_token_ttl_ms;
     struct token_claims claims = {
         .kind = TOKEN_SERVICE,
-        .user_id = service_bot(service->id, op->arena),
-        .id = id_new(op->now, op->arena),
-        .service_id = service->id,
-        .project_id = service->project_id,
+        .user_id = service_bot(service_id, arena),
+        .id = id_new(now, arena),
+        .service_id = service_id,
+        .project_id = project_id,
         .expires_at = *expires_at,
     };
-    return token_make(op->platform->tokens, &claims, op->arena);
+    return token_make(platform->tokens, &claims, arena);
 }
 
 // The package as it was at the service's revision; the package itself when the revision is "latest"
@@ -149,6 +151,7 @@ int assignment_read(struct op *op, struct str service_id, struct assignment *a, 
     if (str_is(a->dtlpy, "none"))
         a->dtlpy = STR_NONE;
     read_requirements(op, a);
-    a->token = assignment_token(op, &a->service, &a->token_expires_at);
+    a->token = assignment_token(op->platform, a->service.id, a->service.project_id, op->arena,
+                                &a->token_expires_at);
     return 0;
 }

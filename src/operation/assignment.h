@@ -30,8 +30,10 @@ MUST_CHECK int assignment_read(struct op *op, struct str service_id, struct assi
 MUST_CHECK int assignment_code(struct op *op, struct str service_id, struct str *blob,
                                int64_t *size, struct err *err);
 
-// A new token for the service's bot account, good for settings.service_token_ttl_ms.
-struct str assignment_token(struct op *op, const struct service *service, int64_t *expires_at);
+// A new token for the service's bot account, good for settings.service_token_ttl_ms. From any
+// thread.
+struct str assignment_token(const struct platform *platform, struct str service_id,
+                            struct str project_id, struct arena *arena, int64_t *expires_at);
 
 // The service's bot: "<service id>@bot.drover".
 struct str service_bot(struct str service_id, struct arena *arena);

@@ -111,6 +111,7 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
     memcpy(agent->session, session.at, session.len);
     agent->session[session.len] = '\0';
     agent->heard_at = dispatch_now(d);
+    agent->renew_at = agent->heard_at + d->config.platform->settings->service_token_ttl_ms / 2;
     agent->ready = agent->silent = false;
     agent->command = NULL;
 
@@ -214,6 +215,16 @@ static void exchange_take_terminations(struct dispatch_exchange *exchange,
     }
 }
 
+// Sent after half of its life, and, as an answer may be lost, again after each further quarter.
+static bool token_is_old(const struct dispatch *d, struct dispatch_agent *agent)
+{
+    int64_t now = dispatch_now(d);
+    if (now < agent->renew_at)
+        return false;
+    agent->renew_at = now + d->config.platform->settings->service_token_ttl_ms / 4;
+    return true;
+}
+
 void dispatch_answer(struct dispatch *d, struct dispatch_exchange *exchange)
 {
     struct dispatch_agent *agent = exchange->agent;
@@ -225,6 +236,7 @@ void dispatch_answer(struct dispatch *d, struct dispatch_exchange *exchange)
         exchange_take_terminations(exchange, agent);
         exchange->command = agent->command;
         agent->command = NULL;
+        exchange->renew_token = token_is_old(d, agent);
     }
     exchange->answer(exchange, NULL);
     if (exchange->jobs == 0)

@@ -108,6 +108,7 @@ struct dispatch_exchange {
     struct dispatch_ref *drop;
     size_t drop_count;
     const char *command;  // NULL: none
+    bool renew_token;     // the service token that the agent has is getting old: send a new one
 
     void (*answer)(struct dispatch_exchange *exchange,
                    const struct err *err);                // err NULL: an answer

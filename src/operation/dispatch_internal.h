@@ -40,6 +40,7 @@ struct dispatch_agent {
     struct list in_queue;  // work_queue.agents
     char session[33];
     bool ready, silent;
+    int64_t renew_at;  // mono ms: when its service token is sent anew
     int64_t heard_at;  // mono ms
     int64_t capacity;
     struct list leases;  // oldest first
