@@ -108,8 +108,8 @@ static void encode_log_entry(struct json_writer *out, const struct execution_sta
     json_w_object_end(out);
 }
 
-// Whether the newest row of the log tells of the present status; an equal one from before the newest
-// attempt is the end of a former run.
+// Whether the newest row of the log tells of the present status; an equal one from before the
+// newest attempt is the end of a former run.
 static bool tells_present(const struct execution *execution, const struct execution_status *newest)
 {
     bool former = execution->started_at != INT_NONE && newest->timestamp < execution->started_at;
@@ -121,8 +121,8 @@ static void encode_log(struct json_writer *out, const char *key, const struct ex
                        const struct execution_status *log, size_t count)
 {
     struct report created = {STR("created"), STR(""), STR_NONE, 0, execution->created_at};
-    bool told =
-        count ? tells_present(execution, &log[count - 1]) : str_is(execution->status, "created");
+    bool told = count ? tells_present(execution, &log[count - 1])
+                      : str_is(execution->status, "created");
 
     json_w_key(out, key);
     json_w_array(out);
