@@ -138,7 +138,7 @@ int assignment_parse(struct str body, struct assignment *out, struct arena *aren
 {
     *out = (struct assignment){0};
     struct json all;
-    if (json_parse(arena_copy(arena, body), 0, &all, err))
+    if (json_parse(arena_copy(arena, body), JSON_DEPTH_LIMIT, &all, err))
         return err_wrap(err, "the server's assignment");
     if (!json_is(all, JSON_OBJECT))
         return err_set(err, ERR_BAD_INPUT, "the server's assignment is not an object");

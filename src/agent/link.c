@@ -111,7 +111,8 @@ static void on_hello(void *arg, const struct http_answer *answer)
     if (answer->status == 200) {
         struct json all, held;
         struct err err = ERR_INIT;
-        if (json_parse(answer->body, 0, &all, &err) == 0 && json_get(all, "held", &held))
+        if (json_parse(answer->body, JSON_DEPTH_LIMIT, &all, &err) == 0 &&
+            json_get(all, "held", &held))
             link_confirm_held(link, held);
         else
             link_confirm_held(link, (struct json){0});

@@ -129,7 +129,7 @@ static bool read_answer(struct str body, struct answer *out, struct err *err)
 {
     struct json all;
     *out = (struct answer){0};
-    if (json_parse(body, 0, &all, err))
+    if (json_parse(body, JSON_DEPTH_LIMIT, &all, err))
         return false;
     struct json_iter it = json_each(all);
     struct str key;

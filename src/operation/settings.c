@@ -71,7 +71,8 @@ static const struct option options[] = {
     OPTION("max-upload", "MAX_UPLOAD", "maxUpload", BYTES, upload_max, .fallback = "10GiB",
            .min = MIB, .max = 16 * 1024 * GIB, .group = LIMITS, .help = "Largest uploaded file."),
     OPTION("max-json-depth", "MAX_JSON_DEPTH", "maxJsonDepth", INT, json_depth, .fallback = "64",
-           .min = 8, .max = 512, .group = LIMITS, .help = "Deepest nesting of a JSON body."),
+           // The links to agents wrap a body in some levels more, and JSON_DEPTH_LIMIT ends those.
+           .min = 8, .max = 500, .group = LIMITS, .help = "Deepest nesting of a JSON body."),
     OPTION("max-input", "MAX_INPUT", "maxInput", BYTES, input_max, .fallback = "16MiB", .min = KIB,
            .max = 16 * MIB, .group = LIMITS, .help = "Largest input of an execution (JSON)."),
     OPTION("max-output", "MAX_OUTPUT", "maxOutput", BYTES, output_max, .fallback = "16MiB",

@@ -135,9 +135,16 @@ def test_outputs_without_json_say_what_and_where(start):
                 "fits": "x" * 900,
                 "tuple": (1, (2,)),
                 "keys": {1: 2, None: 3, True: 4},
+                "nul": {"a": ["one\\0two"]},
+                "nul key": {"\\0": 1},
+                "no nul": "C:\\\\u0000",
+                "11 levels": nested(11),
+                "10 levels": [["[[[[[[["], nested(9), {"a": "]\\"["}] + [{}] * 20,
             }[kind]
+        def nested(levels):
+            return [nested(levels - 1)] if levels > 1 else {}
     """)
-    agent.load(["run"], limits={"outputBytes": 1000})
+    agent.load(["run"], limits={"outputBytes": 1000, "jsonDepth": 10})
 
     def message(kind):
         result = agent.call(kind, kind=kind)
@@ -154,6 +161,19 @@ def test_outputs_without_json_say_what_and_where(start):
     assert agent.output("e8", kind="fits") == "x" * 900
     assert agent.output("e9", kind="tuple") == [1, [2]]
     assert agent.output("e10", kind="keys") == {"1": 4, "null": 3}
+    assert "the character NUL" in message("nul")
+    assert "the character NUL" in message("nul key")
+    assert agent.output("e11", kind="no nul") == "C:\\u0000"
+    assert "the limit is 10 levels (limits.jsonDepth)" in message("11 levels")
+    assert len(agent.output("e12", kind="10 levels")) == 23
+
+
+def test_errors_hold_no_nul(start):
+    agent = start("def run(): raise ValueError('one\\0two')")
+    agent.load(["run"])
+    error = agent.call("e1")["error"]
+    assert error["message"] == "ValueError: one\ufffdtwo"
+    assert "\0" not in error["stack"]
 
 
 def test_large_output(start):

@@ -22,6 +22,7 @@ def test_every_kind_of_output(start):
             sys.stdout.buffer.write("é".encode()[:1]); sys.stdout.buffer.write("é".encode()[1:] + b"\\xff\\n")
             sys.stdout.writelines(["a\\n", "b\\n"])
             sys.stdout.write("lone \\ud800\\n")
+            print("nul\\0in", end="\\0\\n")
             logger.debug("not shown")
             logger.info("info %d", 1)
             logger.warning("warning")
@@ -44,13 +45,13 @@ def test_every_kind_of_output(start):
     assert got[:13] == [
         ("INFO", "one"), ("INFO", "two"), ("INFO", "three"), ("ERROR", "to stderr"),
         ("INFO", "é\ufffd"), ("INFO", "a"), ("INFO", "b"), ("INFO", "lone ?"),
-        ("INFO", "info 1"), ("WARNING", "warning"), ("ERROR", "error"), ("CRITICAL", "critical"),
-        got[12]]
-    assert got[12][0] == "INFO" and "cannot be formatted" in got[12][1]
-    assert got[13][0] == "ERROR" and got[13][1].startswith("caught\nTraceback")
-    assert got[13][1].endswith("ZeroDivisionError: division by zero")
-    assert got[14][0] == "WARNING" and "careful" in got[14][1]
-    assert got[15:] == [("INFO", "no line end"), ("INFO", DONE)]
+        ("INFO", "nul\ufffdin\ufffd"),
+        ("INFO", "info 1"), ("WARNING", "warning"), ("ERROR", "error"), ("CRITICAL", "critical")]
+    assert got[13][0] == "INFO" and "cannot be formatted" in got[13][1]
+    assert got[14][0] == "ERROR" and got[14][1].startswith("caught\nTraceback")
+    assert got[14][1].endswith("ZeroDivisionError: division by zero")
+    assert got[15][0] == "WARNING" and "careful" in got[15][1]
+    assert got[16:] == [("INFO", "no line end"), ("INFO", DONE)]
     log = agent.logs[-1]
     assert log["function"] == "run" and abs(log["at"] - time.time() * 1000) < 20000
 

@@ -55,6 +55,7 @@ static void add_escaped(struct buffer *buffer, unsigned char c)
     static const char hex[] = "0123456789abcdef";
     char text[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
     switch (c) {
+    case 0: buffer_add(buffer, "\xef\xbf\xbd", 3); break;  // U+FFFD: no text of ours holds NUL
     case '"': buffer_add(buffer, "\\\"", 2); break;
     case '\\': buffer_add(buffer, "\\\\", 2); break;
     case '\n': buffer_add(buffer, "\\n", 2); break;

@@ -54,7 +54,7 @@ struct channel {
 void buffer_add(struct buffer *buffer, const char *bytes, size_t size);
 void buffer_text(struct buffer *buffer, const char *text);
 void buffer_int(struct buffer *buffer, int64_t value);
-void buffer_json(struct buffer *buffer, struct span text);  // as a JSON string, quoted
+void buffer_json(struct buffer *buffer, struct span text);  // as a JSON string, NUL as U+FFFD
 // Frames: leaves room for the length, then fills it in. buffer_end gives the length.
 size_t buffer_begin(struct buffer *buffer);
 size_t buffer_end(struct buffer *buffer, size_t begin);

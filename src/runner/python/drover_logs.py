@@ -49,6 +49,7 @@ def describe(error):
         stack = "%s\n  [... %d characters cut ...]\n%s" % (
             stack[:half], len(stack) - 2 * half, stack[-half:])
     message = "%s: %s" % (name, text) if text else name
+    message, stack = message.replace("\0", "\ufffd"), stack.replace("\0", "\ufffd")
     return {"message": message[:STACK_MAX], "type": name, "stack": stack}
 
 

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON of what functions give back; what has no JSON is named by its type and its place."""
 import json
+import re
 from json import encoder as _encoder
 
+DEPTH = 64  # levels of nesting that pass where limits.jsonDepth does not say
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 DEPTH_MAX = 200  # levels that are searched for the place of an error
 
 
@@ -43,8 +49,8 @@ def _make():
 _pieces = _make()
 
 
-def encode(value, most=0):
-    """The output as JSON in UTF-8, at most so many bytes (0: any number)."""
+def encode(value, most=0, depth=DEPTH):
+    """The output as JSON in UTF-8, at most so many bytes (0: any number) and levels deep."""
     if value is None:
         return b"null"
     try:
@@ -60,7 +66,22 @@ def encode(value, most=0):
     if most and len(data) > most:
         raise OutputError("the output has %d bytes of JSON, the limit is %d (limits.outputBytes)"
                           % (len(data), most))
+    if b"\\u0000" in data and _NUL.search(data):
+        raise OutputError("the output has a text with the character NUL (\\0), which cannot be kept")
+    if data.count(b"[") + data.count(b"{") > depth and _deeper(data, depth):
+        raise OutputError("the output is nested too deeply: the limit is %d levels"
+                          " (limits.jsonDepth)" % depth)
     return data
+
+
+def _deeper(data, depth):
+    """Whether this JSON has more levels than that: each round takes the innermost ones away."""
+    left = _STRING.sub(b"", data).translate(_BRACKETS, _NOT_BRACKETS)
+    for _ in range(depth):
+        if not left:
+            return False
+        left = left.replace(b"[]", b"")
+    return bool(left)
 
 
 def _explain(value):

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import drover_logs
-from drover_output import encode
+from drover_output import DEPTH, encode
 
 ENTITIES = ("Dataset", "Item", "Annotation", "Execution", "Task", "Assignment", "Service",
             "Package", "Project", "Recipe", "Model")
@@ -178,7 +178,9 @@ class Sdk:
             return self._classes
 
     def progress(self, invoke):
-        return self.classes()[0](self._channel, invoke)
+        limits = self._load.get("limits") or {}
+        depth = (limits.get("jsonDepth") or DEPTH) + 1  # the output is a member of the frame
+        return self.classes()[0](self._channel, invoke, (limits.get("outputBytes") or 0, depth))
 
     def context(self, invoke, progress):
         cls = self.classes()[1]
@@ -243,9 +245,10 @@ class _Context(_Cancellable):
 class _Progress(_Cancellable):
     """progress.update(…) of a function; a repetition of what was said last is not sent."""
 
-    def __init__(self, channel, invoke):
+    def __init__(self, channel, invoke, limits):
         self._channel = channel
         self._invoke = invoke
+        self._limits = limits  # bytes and levels
         self._last = None
         self.logger = logging.getLogger("progress")
 
@@ -257,7 +260,7 @@ class _Progress(_Cancellable):
         if action is not None:
             members["action"] = action
         members["output"] = output
-        data = encode(members)[1:-1]
+        data = encode(members, *self._limits)[1:-1]
         if data != self._last:
             self._last = data
             self._channel.progress(self._invoke, data)

@@ -13,7 +13,7 @@ import types
 import drover_logs
 from drover_logs import describe, tag
 from drover_module import LoadError, Module, finish
-from drover_output import encode
+from drover_output import DEPTH, encode
 from drover_sdk import Sdk, version
 
 try:
@@ -67,7 +67,7 @@ class Runner:
         self.lock = threading.Lock()
         self.reset_sent = False
         self.workers = []
-        self.output_max = 0
+        self.output_max, self.depth_max = 0, DEPTH
         self.module = self.sdk = self.logs = None
 
     # Starting and ending
@@ -88,6 +88,7 @@ class Runner:
         """Loads the module and says ready, or says failed and ends the process."""
         limits = load.get("limits") or {}
         self.output_max = limits.get("outputBytes") or 0
+        self.depth_max = limits.get("jsonDepth") or DEPTH
         line_bytes = min(limits.get("logLineBytes") or LOG_LINE_BYTES, 65536)
         self.channel.limit(limits.get("logLinesPerExecution") or 0, line_bytes)
         self.logs = drover_logs.Logs(self.channel, line_bytes)
@@ -176,7 +177,7 @@ class Runner:
                 output = function.call(**function.arguments(inputs, invoke))
             if isinstance(output, LATER):
                 output = self.finish(output, invoke)
-            payload = encode(output, self.output_max)
+            payload = encode(output, self.output_max, self.depth_max)
             status = "success"
         except BaseException as error:
             status, payload = self.failure(invoke, error)

@@ -202,6 +202,7 @@ class Channel:
             message = "%s [cut: %d of %d bytes]" % (kept, len(kept.encode()), len(raw))
         else:
             message = raw.decode()
+        message = message.replace("\0", "\ufffd")  # no text of ours holds NUL
         return members({"t": "log", "at": now(), "level": level,
                         "id": invoke.id if invoke else None,
                         "function": invoke.function if invoke else None,
