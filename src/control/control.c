@@ -94,6 +94,14 @@ static void on_service_changed(void *arg, const struct event *event)
         reconcile(control, event->service_id, event->force);
 }
 
+static void on_service_deleted(void *arg, const struct event *event)
+{
+    struct control *control = arg;
+    on_service_changed(arg, event);
+    if (control->platform->logs)
+        logs_delete_service(control->platform->logs, event->service_id, NULL, NULL);
+}
+
 // ── what the driver and the agents say ───────────────────────────────────────────────────────
 
 void control_on_silent(void *arg, struct str replica_id)
@@ -143,7 +151,7 @@ struct control *control_new(const struct platform *platform)
     control->restarts = metric_counter(platform->metrics, "drover_replica_restarts_total", NULL,
                                        "Agents started again after they ended.");
     events_subscribe(platform->events, EVENT_SERVICE_CHANGED, on_service_changed, control);
-    events_subscribe(platform->events, EVENT_SERVICE_DELETED, on_service_changed, control);
+    events_subscribe(platform->events, EVENT_SERVICE_DELETED, on_service_deleted, control);
     return control;
 }
 

@@ -17,7 +17,6 @@ enum event_kind {
     EVENT_SERVICE_CHANGED,      // service_id: created, updated, paused, resumed, restarted; force
     EVENT_SERVICE_DELETED,      // service_id; force
     EVENT_REPLICA_CHANGED,      // id (replica), service_id
-    EVENT_CODE_RELEASED,        // id (blob name): something stopped referring to a blob
     EVENT_COMMAND_CREATED,      // id (command): work to be carried on by control/
     EVENT_KINDS,
 };

@@ -131,12 +131,6 @@ static int fill(struct op *op, const struct item_upload *upload, struct item *it
     return upload->metadata.at ? merge(op, item, json_of(upload->metadata), err) : 0;
 }
 
-static void release(struct op *op, struct str blob)
-{
-    if (blob.len)
-        op_event(op, &(struct event){.kind = EVENT_CODE_RELEASED, .id = blob});
-}
-
 static int replace(struct op *op, const struct item_upload *upload, struct item *item,
                    enum item_outcome *outcome, struct err *err)
 {
@@ -157,8 +151,6 @@ static int replace(struct op *op, const struct item_upload *upload, struct item 
     item->updated_at = op->now;
     if (fill(op, upload, item, err) || tx_update(op->tx, &item_entity, item, err))
         return -1;
-    if (!str_eq(before.blob, item->blob))
-        release(op, before.blob);
     return op_audit(op, "overwrite", &item_entity, &before, item, err);
 }
 
@@ -269,7 +261,6 @@ int item_update(struct op *op, struct item *item, struct json patch, bool system
 
 int item_drop(struct op *op, struct item *item, struct err *err)
 {
-    release(op, item->blob);
     return tx_delete(op->tx, &item_entity, item->id, err);
 }
 

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a service asks of the driver, and the housekeeping against real rows and blobs.
+#include "unit/api_fixture.h"
+
+#include "control/control.h"
+#include "control/reconcile.h"
+#include "driver/driver.h"
+
+// ── reconcile ────────────────────────────────────────────────────────────────────────────────
+
+static struct service service_of(bool active, const char *runtime)
+{
+    struct service service;
+    entity_clear(&service_entity, &service);
+    service.id = STR("s1");
+    service.version = STR("1.0.3");
+    service.generation = 2;
+    service.execution_timeout = 60;
+    service.active = active;
+    service.runtime = str_of(runtime);
+    return service;
+}
+
+static int64_t replicas_of(bool active, const char *text)
+{
+    struct service service = service_of(active, text);
+    struct arena *arena = arena_new();
+    struct runtime runtime;
+    struct err err = ERR_INIT;
+    assert_int_equal(runtime_parse(json_of(service.runtime), &runtime, arena, &err), 0);
+    int64_t replicas = reconcile_replicas(&service, &runtime);
+    arena_free(arena);
+    return replicas;
+}
+
+static void replicas_follow_the_service(void **state)
+{
+    (void)state;
+    assert_int_equal(replicas_of(true, "{}"), 1);
+    assert_int_equal(replicas_of(true, "{\"numReplicas\":4}"), 4);
+    assert_int_equal(replicas_of(false, "{\"numReplicas\":4}"), 0);
+    const char
+        *scaled = "{\"autoscaler\":{\"type\":\"rabbitmq\",\"minReplicas\":3,\"maxReplicas\":5}}";
+    assert_int_equal(replicas_of(true, scaled), 3);
+    assert_int_equal(replicas_of(false, scaled), 0);
+    assert_int_equal(replicas_of(true, "{\"autoscaler\":{\"type\":\"rabbitmq\"}}"), 1);
+}
+
+static void deployment_names_version_and_generation(void **state)
+{
+    (void)state;
+    struct service service = service_of(true, "{}");
+    struct arena *arena = arena_new();
+    struct runtime runtime;
+    struct err err = ERR_INIT;
+    assert_int_equal(runtime_parse(json_of(service.runtime), &runtime, arena, &err), 0);
+    struct deployment deployment;
+    reconcile_deployment(&service, &runtime, arena, &deployment);
+    assert_true(str_is(deployment.revision, "1.0.3.2"));
+    assert_int_equal(deployment.drain_ms, 60000);
+    assert_true(str_is(deployment.instance->name, INSTANCE_DEFAULT));
+    arena_free(arena);
+}
+
+// ── collect ──────────────────────────────────────────────────────────────────────────────────
+
+struct kept {
+    struct fixture *fx;
+    const char *project, *binaries, *dataset;
+    struct str key;
+};
+
+static const char *upload(struct kept *k, const char *dataset, const char *path, const char *bytes)
+{
+    const char *url = fx_print(k->fx, "/api/v1/datasets/$/items", dataset, "");
+    struct answer answer = fx_upload(k->fx, k->key.at, url, path, str_of(bytes));
+    fx_expect(&answer, 200);
+    return fx_text(k->fx, &answer, "id");
+}
+
+static int status_of(struct kept *k, const char *item)
+{
+    return fx_json(k->fx, k->key.at, "GET", fx_print(k->fx, "/api/v1/items/$", item, ""), NULL)
+        .status;
+}
+
+static size_t blobs_left(struct kept *k)
+{
+    const char
+        *command = arena_printf(k->fx->arena, "find '%s/blobs' -type f | wc -l", k->fx->folder).at;
+    FILE *pipe = popen(command, "r");
+    int count = 0;
+    assert_non_null(pipe);
+    assert_int_equal(fscanf(pipe, "%d", &count), 1);
+    pclose(pipe);
+    return (size_t)count;
+}
+
+static struct kept make_content(struct fixture *fx)
+{
+    struct kept k = {.fx = fx, .key = fx->admin_key};
+    struct answer answer = fx_json(fx, k.key.at, "POST", "/api/v1/projects", "{\"name\":\"p\"}");
+    fx_expect(&answer, 200);
+    k.project = fx_text(fx, &answer, "id");
+    answer = fx_json(fx, k.key.at, "POST", "/api/v1/datasets",
+                     fx_print(fx, "{\"name\":\"d\",\"projects\":[\"$\"]}", k.project, ""));
+    fx_expect(&answer, 200);
+    k.dataset = fx_text(fx, &answer, "id");
+    answer = fx_json(
+        fx, k.key.at, "POST", "/api/v1/datasets/query",
+        arena_printf(fx->arena,
+                     "{\"filter\":{\"$and\":[{\"name\":\"Binaries\"}]},\"systemSpace\":true,"
+                     "\"resource\":\"datasets\",\"context\":{\"projects\":[\"%s\"]}}",
+                     k.project)
+            .at);
+    fx_expect(&answer, 200);
+    struct json items, first;
+    struct str none;
+    assert_true(json_get(answer.json, "items", &items));
+    struct json_iter it = json_each(items);
+    assert_true(json_next(&it, &none, &first));
+    struct json id;
+    assert_true(json_get(first, "id", &id));
+    k.binaries = json_str(id, fx->arena).at;
+    return k;
+}
+
+static void run_until_gone(struct kept *k, const char *item)
+{
+    for (int i = 0; i < 2000 && status_of(k, item) != 404; i++)
+        usleep(5000);
+}
+
+static void unused_code_and_blobs_go(void **state)
+{
+    (void)state;
+    char *options[] = {(char *)"server", NULL};
+    struct fixture *fx = fx_new("sqlite", options);
+    struct kept k = make_content(fx);
+    const char *photo = upload(&k, k.dataset, "/a.txt", "a photograph");
+    const char *used = upload(&k, k.binaries, "/codebases/one/0.zip", "code in use");
+    const char *old = upload(&k, k.binaries, "/codebases/one/1.zip", "code of a failed push");
+    const char *dropped = upload(&k, k.dataset, "/b.txt", "deleted afterwards");
+    const char *body = fx_print(fx,
+                                "{\"name\":\"one\",\"projectId\":\"$\",\"modules\":[{\"name\":"
+                                "\"m\",\"entryPoint\":\"main.py\","
+                                "\"className\":\"ServiceRunner\",\"functions\":[]}],\"codebase\":{"
+                                "\"type\":\"item\",\"itemId\":\"$\"}}",
+                                k.project, used);
+    struct answer answer = fx_json(fx, k.key.at, "POST", "/api/v1/packages", body);
+    fx_expect(&answer, 201);
+    answer = fx_json(fx, k.key.at, "DELETE", fx_print(fx, "/api/v1/items/$", dropped, ""), NULL);
+    assert_true(answer.status < 300);
+    assert_int_equal(blobs_left(&k), 4);
+
+    fx->settings.collect_ms = 20;
+    fx->settings.collect_grace_ms = -5000;  // what is a moment old counts as old
+    struct control *control = control_new(&fx->platform);
+    struct driver_config config = {.driver = "memory",
+                                   .loop = fx->platform.loop,
+                                   .on_change = control_on_change,
+                                   .arg = control};
+    struct err err = ERR_INIT;
+    struct driver *driver = driver_open(&config, &err);
+    assert_non_null(driver);
+    control_attach(control, NULL, driver);
+    control_start(control);
+    run_until_gone(&k, old);
+    assert_int_equal(status_of(&k, old), 404);
+    for (int i = 0; i < 2000 && blobs_left(&k) > 2; i++) {
+        status_of(&k, photo);  // turns the loop
+        usleep(2000);
+    }
+    assert_int_equal(blobs_left(&k), 2);
+    assert_int_equal(status_of(&k, photo), 200);
+    assert_int_equal(status_of(&k, used), 200);
+
+    control_stop(control);
+    for (int i = 0; i < 50; i++)
+        status_of(&k, photo);  // a collection under way comes to its end
+    driver_close(driver);
+    control_free(control);
+    fx_free(fx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(replicas_follow_the_service),
+        cmocka_unit_test(deployment_names_version_and_generation),
+        cmocka_unit_test(unused_code_and_blobs_go),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
