@@ -330,7 +330,7 @@ void lease_record_starts(struct dispatch *d)
     for (struct dispatch_agent *agent; (agent = map_next(d->agents, &cursor, &key));) {
         list_each (&agent->leases, node, next) {
             struct lease *lease = list_entry(node, struct lease, in_agent);
-            if (lease->recorded || lease->state != LEASE_HELD ||
+            if (lease->recorded || !lease->sent || lease->state != LEASE_HELD ||
                 now - lease->started_at < RECORD_AFTER_MS)
                 continue;
             if (!starts) {
