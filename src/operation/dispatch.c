@@ -720,6 +720,7 @@ void dispatch_free(struct dispatch *d)
     cursor = 0;
     for (struct lease *lease; (lease = map_next(d->leases, &cursor, &key)); cursor = 0)
         lease_drop(d, lease);
+    endings_forget(d);
     cursor = 0;
     for (struct expectation *e; (e = map_next(d->expected, &cursor, &key)); cursor = 0) {
         map_remove(d->expected, key);

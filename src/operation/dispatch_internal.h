@@ -118,6 +118,7 @@ void lease_record_progress(struct dispatch *d, struct dispatch_exchange *exchang
 void lease_record_starts(struct dispatch *d);
 void ending_submit(struct dispatch *d, const struct attempt_end *end);
 void endings_retry(struct dispatch *d);
+void endings_forget(struct dispatch *d);  // dispatch_free: the next server finds the rows open
 void lease_execution_end_queued(struct dispatch *d, struct str id);
 int64_t dispatch_fence(struct dispatch *d);
 void exchange_recorded(struct dispatch_exchange *exchange, struct str id, int64_t fence,

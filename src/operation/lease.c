@@ -73,12 +73,21 @@ struct ending {
     struct dispatch *d;
     struct arena *arena;
     struct attempt_end end;
+    bool queued;  // terminated before it was handed out
 };
 
 static int ending_work(struct op *op, void *arg, struct err *err)
 {
     struct ending *ending = arg;
+    if (ending->queued)
+        return execution_end_queued(op, ending->end.ref.id, ending->end.ref.fence, err);
     return execution_attempt_ended(op, &ending->end, err);
+}
+
+static void ending_free(struct ending *ending)
+{
+    arena_free(ending->arena);
+    mem_free(ending);
 }
 
 static void ending_done(void *arg, struct err *err)
@@ -90,13 +99,13 @@ static void ending_done(void *arg, struct err *err)
                   "cannot record the end of execution " STR_FMT ", trying again: %s",
                   STR_ARG(ending->end.ref.id), err->message);
         list_push_back(&d->endings, &ending->node);
+        dispatch_tick_start(d);
         return;
     }
-    arena_free(ending->arena);
-    mem_free(ending);
+    ending_free(ending);
 }
 
-void ending_submit(struct dispatch *d, const struct attempt_end *end)
+static void ending_run(struct dispatch *d, const struct attempt_end *end, bool queued)
 {
     struct ending *ending = mem_alloc(sizeof(*ending));
     list_init(&ending->node);
@@ -106,7 +115,16 @@ void ending_submit(struct dispatch *d, const struct attempt_end *end)
     ending->end.ref.id = arena_copy(ending->arena, end->ref.id);
     ending->end.replica_id = arena_copy(ending->arena, end->replica_id);
     ending->end.reason = arena_copy(ending->arena, end->reason);
+    ending->queued = queued;
     op_run(d->config.platform, OP_WRITE, ending_work, ending_done, ending);
+}
+
+void ending_submit(struct dispatch *d, const struct attempt_end *end) { ending_run(d, end, false); }
+
+void endings_forget(struct dispatch *d)
+{
+    for (struct list *node; (node = list_pop_front(&d->endings));)
+        ending_free(list_entry(node, struct ending, node));
 }
 
 void endings_retry(struct dispatch *d)
@@ -353,34 +371,8 @@ void lease_record_starts(struct dispatch *d)
         op_run(d->config.platform, OP_WRITE_LAZY, starts_work, starts_done, starts);
 }
 
-// ── terminated while queued ──────────────────────────────────────────────────────────────────
-
-struct end_queued {
-    struct dispatch *d;
-    char id[ID_LEN + 1];
-    int64_t fence;
-};
-
-static int end_queued_work(struct op *op, void *arg, struct err *err)
-{
-    struct end_queued *end = arg;
-    return execution_end_queued(op, str_of(end->id), end->fence, err);
-}
-
-static void end_queued_done(void *arg, struct err *err)
-{
-    struct end_queued *end = arg;
-    if (err->kind != ERR_NONE && err->kind != ERR_NOT_FOUND)
-        log_error(end->d->config.platform->log, "dispatch", "cannot end execution %s: %s", end->id,
-                  err->message);
-    mem_free(end);
-}
-
+// Terminated while queued.
 void lease_execution_end_queued(struct dispatch *d, struct str id)
 {
-    struct end_queued *end = mem_alloc(sizeof(*end));
-    end->d = d;
-    end->fence = dispatch_fence(d);
-    memcpy(end->id, id.at, id.len < ID_LEN ? id.len : ID_LEN);
-    op_run(d->config.platform, OP_WRITE, end_queued_work, end_queued_done, end);
+    ending_run(d, &(struct attempt_end){.ref = {.id = id, .fence = dispatch_fence(d)}}, true);
 }
