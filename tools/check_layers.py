@@ -18,8 +18,7 @@ ALLOWED = {
     "api": {"base", "net", "model", "store", "queue", "driver", "operation"},
     "agent": {"base", "net", "model", "queue"},
     "runner": {"base", "net", "model", "queue"},
-    "cli": {"base", "net", "model"},
-    "main": {"base", "net", "model", "store", "queue", "driver", "operation", "control", "api", "agent", "cli"},
+    "main": {"base", "net", "model", "store", "queue", "driver", "operation", "control", "api", "agent"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
