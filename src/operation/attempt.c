@@ -57,6 +57,15 @@ int execution_fetch(struct op *op, struct str id, struct str *body, int64_t *att
     return 0;
 }
 
+// Is `fence` the newest one known, and has its attempt not ended yet? One that ended without a
+// result left its fence in a row that waits.
+static bool may_hold(const struct execution *execution, int64_t fence)
+{
+    int64_t newest = fence_of(execution);
+    bool running = status_parse(execution->status) == STATUS_IN_PROGRESS;
+    return newest < fence || (newest == fence && running);
+}
+
 int execution_confirm_held(struct op *op, struct str service_id, struct dispatch_ref *held,
                            size_t count, size_t *kept, struct err *err)
 {
@@ -67,7 +76,7 @@ int execution_confirm_held(struct op *op, struct str service_id, struct dispatch
         if (state < 0)
             return -1;
         if (state == 0 && str_eq(execution.service_id, service_id) &&
-            fence_of(&execution) <= held[i].fence)
+            may_hold(&execution, held[i].fence))
             held[(*kept)++] = (struct dispatch_ref){
                 .id = held[i].id,
                 .fence = held[i].fence,

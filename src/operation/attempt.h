@@ -17,8 +17,8 @@ struct str execution_delivery(const struct execution *execution, struct arena *a
 MUST_CHECK int execution_fetch(struct op *op, struct str id, struct str *body, int64_t *attempts,
                                bool *to_terminate, bool *deliver, struct err *err);
 
-// Keeps those of held (moved to the front) that are still open, of this service, and not delivered
-// again since.
+// Keeps those of held (moved to the front) that are still open, of this service, not delivered
+// again since, and whose attempt has not ended without a result.
 MUST_CHECK int execution_confirm_held(struct op *op, struct str service_id,
                                       struct dispatch_ref *held, size_t count, size_t *kept,
                                       struct err *err);
