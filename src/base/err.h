@@ -56,6 +56,15 @@ int err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 // Puts "<parent>." (or "<parent>" before a "[") before the field path. Returns -1.
 int err_under(struct err *err, const char *parent);
 
+// The analyser sees that what fails never returns 0.
+#if defined(__clang_analyzer__) && !defined(ERR_IMPLEMENTATION)
+#define err_set(...)   (err_set(__VA_ARGS__), -1)
+#define err_field(...) (err_field(__VA_ARGS__), -1)
+#define err_errno(...) (err_errno(__VA_ARGS__), -1)
+#define err_wrap(...)  (err_wrap(__VA_ARGS__), -1)
+#define err_under(...) (err_under(__VA_ARGS__), -1)
+#endif
+
 int err_status(enum err_kind kind);        // HTTP status code
 const char *err_name(enum err_kind kind);  // "bad-input"; stable, for logs and metrics
 

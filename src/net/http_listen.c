@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -46,9 +47,10 @@ static int listen_unix(const char *path, struct err *err)
     struct sockaddr_un where = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
     if (len == 0 || len >= sizeof(where.sun_path))
-        return err_set(err, ERR_BAD_INPUT,
-                       "cannot listen on unix:%s: the path must have 1 to %zu bytes", path,
-                       sizeof(where.sun_path) - 1);
+        return err_set(
+            err, ERR_BAD_INPUT,
+            "cannot listen on unix:%s: the path must have 1 to %zu bytes; choose a shorter one",
+            path, sizeof(where.sun_path) - 1);
     memcpy(where.sun_path, path, len + 1);
     if (remove_stale(&where, err) != 0)
         return -1;
@@ -74,6 +76,11 @@ static int split(const char *where, char *out, size_t size, char **port, struct 
                        "cannot listen on \"%s\": give HOST:PORT, [IPv6]:PORT or unix:PATH", where);
     *colon = 0;
     *port = colon + 1;
+    // getaddrinfo takes any number and keeps its low 16 bits.
+    if (strspn(*port, "0123456789") == strlen(*port) &&
+        (strlen(*port) > 5 || strtol(*port, NULL, 10) > 65535))
+        return err_set(err, ERR_BAD_INPUT, "cannot listen on \"%s\": a port is at most 65535",
+                       where);
     if (out[0] == '[') {
         memmove(out, out + 1, strlen(out));
         out[strlen(out) - 1] = 0;
@@ -128,7 +135,7 @@ static int listen_tcp(const char *where, struct err *err)
 
 static void write_address(int fd, char *out, size_t size)
 {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = {0};
     socklen_t len = sizeof(name);
     char host[INET6_ADDRSTRLEN] = "";
     out[0] = 0;

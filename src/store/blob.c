@@ -93,7 +93,7 @@ struct blobs *blobs_open(const char *folder, struct err *err)
         err_set(err, ERR_INTERNAL, "libsodium can not start");
         return NULL;
     }
-    if (folder && strlen(folder) + BLOB_NAME_LEN + 16 > PATH_SIZE) {
+    if (strlen(folder) + BLOB_NAME_LEN + 16 > PATH_SIZE) {
         err_set(err, ERR_BAD_INPUT, "the blob folder's path is too long");
         return NULL;
     }

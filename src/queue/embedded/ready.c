@@ -304,7 +304,7 @@ struct queue_payload *queue_payload_new(struct str id, struct str body)
     payload->has_body = body.at != NULL;
     if (id_len > 0)
         memcpy(payload->bytes, id.at, id_len);
-    if (body.len > 0)
+    if (body.at && body.len > 0)
         memcpy(payload->bytes + id_len, body.at, body.len);
     return payload;
 }
