@@ -527,6 +527,7 @@ static void a_log_says_nothing_twice(void **state)
     assert_int_equal(json_count(member(encode_execution(&row, NULL, 0, *state), "status")), 2);
     entity_clear(&execution_status_entity, &log);
     log.status = STR("in-progress");
+    log.timestamp = row.started_at;
     assert_int_equal(json_count(member(encode_execution(&row, &log, 1, *state), "statusLog")), 2);
     row.status = STR("success");
     assert_int_equal(json_count(member(encode_execution(&row, &log, 1, *state), "statusLog")), 3);
