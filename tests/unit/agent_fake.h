@@ -114,7 +114,7 @@ static const char fake_runner[] =
     "    f, out = e['function'], dict(status='success', output=e['input'])\n"
     "    if f == 'slow': time.sleep(0.4)\n"
     "    if f == 'hang': time.sleep(60)\n"
-    "    if f == 'die': os.kill(os.getpid(), signal.SIGSEGV)\n"
+    "    if f == 'die': os.kill(os.getpid(), signal.SIGSEGV); time.sleep(30)\n"
     "    if f == 'raw': os.write(1, b'a raw line\\n'); time.sleep(0.2)\n"
     "    if f == 'big': out['output'] = 'x' * 300000\n"
     "    if f == 'huge': out['output'] = 'x' * 2000000\n"
