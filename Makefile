@@ -39,7 +39,8 @@ ARCHIVE := $(BUILD)/libdrover.a
 PROGRAMS := $(BUILD)/drover $(BUILD)/drover-agent
 RUNNER  := $(BUILD)/runner/_drover.abi3.so
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
-           $(patsubst tests/contract/%.c,$(BUILD)/tests/%,$(wildcard tests/contract/test_*.c))
+           $(patsubst tests/contract/%.c,$(BUILD)/tests/%,$(wildcard tests/contract/test_*.c)) \
+           $(BUILD)/tests/test_leases
 
 .PHONY: all clean demo help setup
 all: $(PROGRAMS) $(RUNNER)  ## build drover, drover-agent and the Python runner into build/

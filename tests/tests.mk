@@ -20,4 +20,10 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/contract/%.o $(ARCHIVE)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 	@mkdir -p $(dir $@)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
+# The simulation is one program of several files; stage.c takes the place of the loop and of the
+# store's threads in the archive.
+$(BUILD)/tests/test_leases: $(patsubst tests/%.c,$(BUILD)/obj/tests/%.o,$(wildcard tests/simulation/*.c)) \
+                            $(ARCHIVE)
+	@mkdir -p $(dir $@)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcmocka -lm
 .SECONDARY:

@@ -162,7 +162,9 @@ static void request_arrives(struct call *call)
     agent->heard_at = sim_now(sim);
     for (size_t i = 0; i < call->base.held_count; i++) {
         struct held *held = held_by_ref(sim, agent, &call->base.held[i]);
-        if (held)
+        struct lease *lease = map_get(sim->dispatch->leases, call->base.held[i].id);
+        bool leased = lease && lease->fence == call->base.held[i].fence;
+        if (held && (leased || sim_now(sim) - held->named_at < LEASE_MS))  // else it was too late
             held->named_at = sim_now(sim);
     }
 }
