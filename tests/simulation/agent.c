@@ -160,6 +160,7 @@ static void request_arrives(struct call *call)
     if (call->process != agent->process)
         return;
     agent->heard_at = sim_now(sim);
+    agent->heard_by = sim->server_number;
     for (size_t i = 0; i < call->base.held_count; i++) {
         struct held *held = held_by_ref(sim, agent, &call->base.held[i]);
         struct lease *lease = map_get(sim->dispatch->leases, call->base.held[i].id);
@@ -367,6 +368,7 @@ static void hello_done(void *arg, struct err *err)
                                             &hello->kept, hello->arena);
         sim_trace(sim, "hello of %s, %zu of %zu kept", agent->id, hello->kept, hello->count);
         agent->heard_at = sim_now(sim);
+        agent->heard_by = sim->server_number;
         hello_causes(sim, hello->replica);
         for (size_t i = 0; i < hello->kept; i++)
             held_by_ref(sim, agent, &hello->held[i])->named_at = sim_now(sim);

@@ -187,7 +187,7 @@ static bool given_up(struct sim *sim, const struct agent *agent, const struct he
         return false;
     if (agent->heard_at > held->named_at || quiet >= 2 * LEASE_MS)
         return true;
-    return sim->opened_at > agent->heard_at && sim_now(sim) - sim->opened_at >= LEASE_MS;
+    return agent->heard_by != sim->server_number && sim_now(sim) - sim->opened_at >= LEASE_MS;
 }
 
 void check_start(struct sim *sim, size_t replica, const struct held *held)

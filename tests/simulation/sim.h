@@ -46,6 +46,7 @@ struct agent {
     struct held held[HELD_MAX];
     size_t count;
     int64_t heard_at;  // when the server last heard anything from this process
+    int64_t heard_by;  // sim.server_number of then
 };
 
 struct delivery_seen {  // an answer of the server carried an execution
