@@ -31,6 +31,8 @@ static void free_job(struct code_job *job)
 static void clean_up(struct code_job *job)
 {
     struct err ignored = ERR_INIT;
+    if (!job->owns_temp)
+        return;
     if (job->file)
         unlink(job->file);
     if (job->temp && folder_remove(job->temp, &ignored))
@@ -39,19 +41,30 @@ static void clean_up(struct code_job *job)
 
 void code_finish(struct code_job *job)
 {
-    fd_close_at(&job->lock);
     clean_up(job);
+    fd_close_at(&job->lock);
     job->config.on_done(job->config.arg, job->place, NULL);
     free_job(job);
 }
 
+static void clean_work(void *arg) { clean_up(arg); }
+
+static void clean_done(void *arg)
+{
+    struct code_job *job = arg;
+    if (code_pool_over(job))
+        return;
+    fd_close_at(&job->lock);
+    job->config.on_done(job->config.arg, NULL, &job->failure);
+    free_job(job);
+}
+
+// What was made so far may be a hundred thousand files: not a piece of work for the loop, which
+// has to send heartbeats.
 void code_fail(struct code_job *job, const struct err *err)
 {
-    struct err copy = *err;
-    clean_up(job);
-    fd_close_at(&job->lock);
-    job->config.on_done(job->config.arg, NULL, &copy);
-    free_job(job);
+    job->failure = *err;
+    code_pool(job, clean_work, clean_done);
 }
 
 void code_pool(struct code_job *job, void (*work)(void *), void (*done)(void *))
@@ -225,6 +238,7 @@ static void item_locked(struct code_job *job)
         code_finish(job);
         return;
     }
+    job->owns_temp = true;
     job->config.on_phase(job->config.arg, "fetching the code");
     fetch(job);
 }
@@ -239,8 +253,10 @@ static void item_start(struct code_job *job)
         code_finish(job);
         return;
     }
-    job->temp = arena_printf(arena, "%s/.new-%s", base, config->replica_id).at;
-    job->file = arena_printf(arena, "%s/.archive-%s", base, config->replica_id).at;
+    // Named after the code, not the replica: whoever holds the lock next removes what a killed
+    // agent left.
+    job->temp = arena_printf(arena, "%s/.new-%s", base, config->code->sha256).at;
+    job->file = arena_printf(arena, "%s/.archive-%s", base, config->code->sha256).at;
     struct err err;
     if (folder_make(base, &err))
         code_fail(job, &err);

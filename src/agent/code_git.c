@@ -288,6 +288,7 @@ void code_git_start(struct code_job *job)
     struct err err = ERR_INIT;
     const char *base = arena_printf(job->arena, "%s/git", job->config.cache).at;
     job->temp = arena_printf(job->arena, "%s/.new-%s", base, job->config.replica_id).at;
+    job->owns_temp = true;
     if (check_url(job, &err) || folder_make(base, &err) || folder_remove(job->temp, &err) ||
         write_credentials(job, &err)) {
         code_fail(job, &err);

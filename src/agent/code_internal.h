@@ -25,6 +25,8 @@ struct code_job {
     struct loop_timer *timer;
     atomic_bool stop;  // seen by the pool
     bool in_pool;
+    bool owns_temp;                        // temp and file are this job's: they go when it ends
+    struct err failure;                    // what code_fail says when all is removed
     struct err err;                        // of the work in the pool
     void (*locked)(struct code_job *job);  // goes on when the lock is ours
     char commit[65];                       // git
