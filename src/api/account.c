@@ -123,6 +123,12 @@ static const struct route routes[] = {
     {"DELETE", "/apikeys/{keyId}", ROUTE_WRITE, SCOPE_CALLER, ROLE_NONE, BODY_NONE, delete_key,
      .operation_id = "revokeApiKey", .summary = "Revoke an API key", .tag = ACCOUNTS,
      .success = 204},
+    {"GET", "/apiKeys/{keyId}", ROUTE_READ, SCOPE_CALLER, ROLE_NONE, BODY_NONE, get_key,
+     .operation_id = "getApiKeyCamelCase", .summary = "Get an API key without its secret",
+     .tag = ACCOUNTS, .response = "ApiKey"},
+    {"DELETE", "/apiKeys/{keyId}", ROUTE_WRITE, SCOPE_CALLER, ROLE_NONE, BODY_NONE, delete_key,
+     .operation_id = "revokeApiKeyCamelCase", .summary = "Revoke an API key", .tag = ACCOUNTS,
+     .success = 204},
 };
 
 const struct route_list account_routes = {routes, sizeof(routes) / sizeof(routes[0])};
