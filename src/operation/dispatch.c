@@ -122,6 +122,8 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
         struct lease *lease = map_get(d->leases, held[i].id);
         if (lease && (lease->agent != agent || lease->fence != held[i].fence))
             continue;  // somebody else has it by now
+        if (map_get(d->ending, held[i].id))
+            continue;  // too late: it was given up
         if (!lease) {
             queue_remove_message(d->config.queue, service_id, held[i].id);
             recover_confirm(d, held[i].id);
@@ -677,6 +679,7 @@ struct dispatch *dispatch_new(const struct dispatch_config *config)
     d->leases = map_new();
     d->expected = map_new();
     d->orphans = map_new();
+    d->ending = map_new();
     list_init(&d->dirty);
     list_init(&d->endings);
     struct metrics *m = config->platform->metrics;
@@ -740,5 +743,6 @@ void dispatch_free(struct dispatch *d)
     map_free(d->leases);
     map_free(d->expected);
     map_free(d->orphans);
+    map_free(d->ending);
     mem_free(d);
 }

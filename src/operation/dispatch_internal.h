@@ -80,6 +80,7 @@ struct dispatch {
     struct map *expected;  // replica id → struct expectation
     struct map *orphans;  // execution id → struct orphan: recorded as running, nobody named it yet
     struct list dirty;    // queues to look at, at the end of this turn
+    struct map *ending;   // execution id → struct ending: its end is being written
     struct list endings;  // struct ending that could not be written yet
     struct loop_task sweep;
     bool sweep_posted, stopping;

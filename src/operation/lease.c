@@ -86,6 +86,9 @@ static int ending_work(struct op *op, void *arg, struct err *err)
 
 static void ending_free(struct ending *ending)
 {
+    struct dispatch *d = ending->d;
+    if (map_get(d->ending, ending->end.ref.id) == ending)
+        map_remove(d->ending, ending->end.ref.id);
     arena_free(ending->arena);
     mem_free(ending);
 }
@@ -116,6 +119,7 @@ static void ending_run(struct dispatch *d, const struct attempt_end *end, bool q
     ending->end.replica_id = arena_copy(ending->arena, end->replica_id);
     ending->end.reason = arena_copy(ending->arena, end->reason);
     ending->queued = queued;
+    map_put(d->ending, ending->end.ref.id, ending);
     op_run(d->config.platform, OP_WRITE, ending_work, ending_done, ending);
 }
 
@@ -195,6 +199,8 @@ static void recording_done(void *arg, struct err *err)
         if (err->kind != ERR_NONE) {
             if (ours)
                 lease->state = LEASE_HELD;  // the agent repeats it
+            if (ours && !lease->agent)
+                lease_end(d, lease, STR("its agent ended before its result was recorded"), true);
             continue;
         }
         metric_add(d->ended, item->applied);
