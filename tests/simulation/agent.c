@@ -343,15 +343,18 @@ static void hello_kept(struct agent *agent, struct hello *hello)
     }
 }
 
-// Whatever else was given to this process, or to one before it of the same name, is over.
+// Whatever else was given to this process, or to one before it of the same name, is over; so is
+// what the server gave up in a silence before.
 static void hello_causes(struct sim *sim, size_t replica)
 {
     struct agent *agent = &sim->agents[replica];
+    bool late = sim_now(sim) - agent->heard_at >= LEASE_MS;
     for (size_t i = 0; i < sim->created; i++) {
         struct held *held = held_find(agent, i);
         for (size_t k = 0; k < sim->x[i].delivery_count; k++) {
             struct delivery_seen *seen = &sim->x[i].deliveries[k];
-            if (seen->replica == replica && !(held && held->fence == seen->fence))
+            bool named = held && held->fence == seen->fence && !late;
+            if (seen->replica == replica && !named)
                 seen->cause = true;
         }
     }
@@ -367,9 +370,9 @@ static void hello_done(void *arg, struct err *err)
                                             sim_service(agent->service), hello->held, hello->kept,
                                             &hello->kept, hello->arena);
         sim_trace(sim, "hello of %s, %zu of %zu kept", agent->id, hello->kept, hello->count);
+        hello_causes(sim, hello->replica);
         agent->heard_at = sim_now(sim);
         agent->heard_by = sim->server_number;
-        hello_causes(sim, hello->replica);
         for (size_t i = 0; i < hello->kept; i++)
             held_by_ref(sim, agent, &hello->held[i])->named_at = sim_now(sim);
         if (sim->calm || stage_chance(85)) {  // else the answer gets lost

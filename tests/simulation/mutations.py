@@ -31,6 +31,8 @@ MUTATIONS = {
     "on-reset-ignored": ("attempt.c", 'rerun = str_is(service.on_reset, "rerun")', "rerun = service.on_reset.len > 0"),
     "ending-not-retried": ("lease.c", "        list_push_back(&d->endings, &ending->node);\n        dispatch_tick_start(d);\n        return;\n", ""),
     "dropped-before-the-commit": ("lease.c", "lease->state = LEASE_HELD;  // the agent repeats it", "lease->state = LEASE_ENDING;"),
+    "unrecorded-result-forgotten": ("lease.c", "if (ours && !lease->agent)", "if (false)"),
+    "given-up-comes-back": ("dispatch.c", "if (map_get(d->ending, held[i].id))", "if (false)"),
     "dead-agent-keeps-leases": ("dispatch.c", "lease_end(d, lease, reason, true);", "lease->confirmed = true;"),
     "hello-keeps-the-message": ("dispatch.c", "            recover_confirm(d, held[i].id);\n", ""),
     "termination-ignored": ("attempt.c", "rerun && !execution.to_terminate && attempts", "rerun && attempts"),

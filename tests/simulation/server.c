@@ -180,7 +180,7 @@ void server_crash(struct sim *sim)
 void sim_pump(struct sim *sim, bool all)
 {
     while (all || stage_chance(85)) {
-        bool fail = !sim->calm && stage_chance(2);
+        bool fail = !sim->calm && stage_chance(sim->seed % 8 == 3 ? 30 : 2);  // some disks are bad
         unsigned first = (unsigned)stage_below(4), tried = 0;
         bool moved = false;
         for (; tried < 4 && !moved; tried++) {
