@@ -25,7 +25,7 @@ static inline struct str str_of(const char *cstr)  // NULL gives STR_NONE
 }
 static inline bool str_eq(struct str a, struct str b)
 {
-    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+    return a.len == b.len && (a.len == 0 || (a.at && b.at && memcmp(a.at, b.at, a.len) == 0));
 }
 static inline bool str_is(struct str a, const char *cstr) { return str_eq(a, str_of(cstr)); }
 
