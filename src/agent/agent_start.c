@@ -46,7 +46,10 @@ static void on_line(void *arg, struct str line, bool from_stderr)
 static void fail(struct agent *agent, const char *type, const struct err *err)
 {
     log_error(agent->log, "agent", "the service cannot start (%s): %s", type, err->message);
-    agent_system_line(agent, "ERROR", str_of(err->message));
+    // Not a system line: whoever reads the service's log must see why it does not start.
+    struct log_line line = {
+        .at = clock_wall(agent->clock), .level = "ERROR", .message = str_of(err->message)};
+    log_sender_add(agent->logs, &line);
     link_failure(agent->link, type, (struct json){0}, err->message);
     agent_leave(agent, AGENT_EXIT_FAILED);
 }

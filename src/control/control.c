@@ -102,6 +102,25 @@ static void on_service_deleted(void *arg, const struct event *event)
         logs_delete_service(control->platform->logs, event->service_id, NULL, NULL);
 }
 
+// The log of an execution says how it ended also when its runner could not.
+static void on_execution_cut(void *arg, const struct event *event)
+{
+    struct control *control = arg;
+    if (!control->platform->logs)
+        return;
+    struct log_line line = {.at = clock_wall(control->platform->clock),
+                            .level = LINE_ERROR,
+                            .service_id = event->service_id,
+                            .project_id = event->project_id,
+                            .execution_id = event->id,
+                            .function_name = event->function_name,
+                            .message = event->body};
+    struct log_line lines[2] = {line, line};
+    lines[1].level = LINE_INFO;
+    lines[1].message = STR("[Done] Executing function.");
+    logs_append(control->platform->logs, lines, event->force ? 2 : 1, NULL, NULL);
+}
+
 // ── what the driver and the agents say ───────────────────────────────────────────────────────
 
 void control_on_silent(void *arg, struct str replica_id)
@@ -152,6 +171,7 @@ struct control *control_new(const struct platform *platform)
                                        "Agents started again after they ended.");
     events_subscribe(platform->events, EVENT_SERVICE_CHANGED, on_service_changed, control);
     events_subscribe(platform->events, EVENT_SERVICE_DELETED, on_service_deleted, control);
+    events_subscribe(platform->events, EVENT_EXECUTION_CUT, on_execution_cut, control);
     return control;
 }
 

@@ -93,6 +93,18 @@ static void note_ended(struct op *op, struct str id, struct str service_id)
                                  .service_id = arena_copy(op->arena, service_id)});
 }
 
+// The runner could not close this delivery's log; somebody else does (force: for good).
+static void note_cut(struct op *op, const struct execution *execution, struct str why, bool final)
+{
+    op_event(op, &(struct event){.kind = EVENT_EXECUTION_CUT,
+                                 .id = execution->id,
+                                 .service_id = execution->service_id,
+                                 .project_id = execution->project_id,
+                                 .function_name = execution->function_name,
+                                 .body = arena_copy(op->arena, why),
+                                 .force = final});
+}
+
 static struct str error_json(struct op *op, const char *name, struct str message)
 {
     struct buf buf = BUF_INIT(SIZE_MAX);
@@ -180,6 +192,8 @@ static int requeue(struct op *op, const struct execution *execution, const struc
     entry.timestamp = op->now;
     if (tx_insert(op->tx, &execution_status_entity, &entry, err))
         return -1;
+    if (end->counted)
+        note_cut(op, execution, end->reason, false);
     op_event(op, &(struct event){.kind = EVENT_EXECUTION_READY,
                                  .id = execution->id,
                                  .service_id = execution->service_id,
@@ -225,6 +239,7 @@ int execution_attempt_ended(struct op *op, const struct attempt_end *end, struct
         .attempts = attempts,
     };
     bool applied;
+    note_cut(op, &execution, message, true);
     return execution_record(op, &result, execution.service_id, &applied, err);
 }
 
@@ -246,5 +261,6 @@ int execution_end_queued(struct op *op, struct str id, int64_t fence, struct err
         .attempts = execution.attempts,
     };
     bool applied;
+    note_cut(op, &execution, message, true);
     return execution_record(op, &result, execution.service_id, &applied, err);
 }

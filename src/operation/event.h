@@ -10,9 +10,11 @@
 #include "base/str.h"
 
 enum event_kind {
-    EVENT_EXECUTION_READY,      // id, service_id, body (small input or absent): may be handed to an
-                                // agent
-    EVENT_EXECUTION_ENDED,      // id, service_id: has its final result
+    EVENT_EXECUTION_READY,  // id, service_id, body (small input or absent): may be handed to an
+                            // agent
+    EVENT_EXECUTION_ENDED,  // id, service_id: has its final result
+    EVENT_EXECUTION_CUT,    // id, service_id, project_id, function_name, body (why): ended, or was
+                            // queued again, without a word of its runner
     EVENT_EXECUTION_TERMINATE,  // id, service_id: to_terminate was set while it may be running
     EVENT_SERVICE_CHANGED,      // service_id: created, updated, paused, resumed, restarted; force
     EVENT_SERVICE_DELETED,      // service_id; force
@@ -23,7 +25,7 @@ enum event_kind {
 
 struct event {
     enum event_kind kind;
-    struct str id, service_id, body;
+    struct str id, service_id, project_id, function_name, body;
     bool force;
     struct event *next;
 };
