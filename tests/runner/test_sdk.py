@@ -140,7 +140,7 @@ def test_entities_as_inputs(start, platform, transport, kind):
     load(agent, platform, [{"name": "run", "input": [
         {"name": "one", "type": kind}, {"name": "many", "type": kind + "[]"}]}])
     key = kind.lower() + "_id"
-    assert agent.output("e1", one="x1", many=["x2", {key: "x3", "dataset_id": "d1"}]) == [
+    assert agent.output("e1", one="x1", many=["x2", {"dataset_id": "d1", key: "x3"}]) == [
         kind, "x1", ["x2", "x3"]]
     assert agent.output("e2", one={key: "x4"}) == [kind, "x4", []]
     error = agent.call("e3", one={"wrong": 1})["error"]["message"]
