@@ -247,7 +247,7 @@ int execution_end_queued(struct op *op, struct str id, int64_t fence, struct err
 {
     struct execution execution;
     int state = open_execution(op, id, &execution, err);
-    if (state != 0)
+    if (state != 0 || !execution.to_terminate)  // it ended otherwise, and was run again
         return state < 0 ? -1 : 0;
     struct str message = STR("terminated before it ran");
     struct execution_result result = {
