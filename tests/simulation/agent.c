@@ -266,7 +266,13 @@ void network_move(struct sim *sim)
         sim_trace(sim, "network: a call of %s breaks", sim->agents[call->replica].id);
         call_break(call, stage_chance(50));
     } else if (call->state == REQUEST) {
+        size_t replica = call->replica;
+        bool last_words = call->base.result_count > 0 && stage_chance(5);
         request_arrives(call);
+        if (last_words) {  // before they are written
+            agent_die(sim, replica);
+            agent_notice(sim, replica);
+        }
     } else if (call->state == ANSWER) {
         answer_arrives(call);
     }

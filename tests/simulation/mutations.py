@@ -12,31 +12,32 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SEEDS = os.environ.get("DROVER_SEEDS", "4000")
+SEEDS = os.environ.get("DROVER_SEEDS", "10000")
 OPERATION = "src/operation/"
 
-# name: (file, what stands there, what is planted)
+# name: (what stands in one file of src/operation, what is planted)
 MUTATIONS = {
-    "old-fence-recorded": ("lease.c", "lease->agent == agent && lease->fence == ref->fence", "lease->fence >= 0 && agent"),
-    "capacity-ignored": ("dispatch.c", "agent->capacity - agent->lease_count - agent->fetching", "agent->capacity - agent->lease_count"),
-    "lease-not-renewed": ("dispatch.c", "            lease->deadline = deadline;\n            lease->confirmed = true;\n            continue;", "            lease->confirmed = true;\n            continue;"),
-    "silence-not-waited-for": ("dispatch.c", "now - agent->heard_at > 2 * lease_ms", "true"),
-    "returned-is-counted": ("dispatch.c", 'STR("handed back by its agent"), false', 'STR("handed back by its agent"), true'),
-    "unsent-is-counted": ("lease.c", "counted && lease->sent", "counted"),
-    "start-before-sending": ("lease.c", "lease->recorded || !lease->sent ||", "lease->recorded ||"),
-    "ended-attempt-confirmed": ("attempt.c", "(newest == fence && running)", "(newest == fence || running)"),
-    "expectation-ignored": ("dispatch.c", "if (queue->expected == 0) {", "if (queue->expected >= 0) {"),
-    "orphans-forgotten": ("recover.c", "        ending_submit(d, &end);\n", ""),
-    "one-attempt-too-many": ("attempt.c", "attempts < most", "attempts <= most"),
-    "on-reset-ignored": ("attempt.c", 'rerun = str_is(service.on_reset, "rerun")', "rerun = service.on_reset.len > 0"),
-    "ending-not-retried": ("lease.c", "        list_push_back(&d->endings, &ending->node);\n        dispatch_tick_start(d);\n        return;\n", ""),
-    "dropped-before-the-commit": ("lease.c", "lease->state = LEASE_HELD;  // the agent repeats it", "lease->state = LEASE_ENDING;"),
-    "unrecorded-result-forgotten": ("lease.c", "if (ours && !lease->agent)", "if (false)"),
-    "given-up-comes-back": ("dispatch.c", "if (map_get(d->ending, held[i].id))", "if (false)"),
-    "dead-agent-keeps-leases": ("dispatch.c", "lease_end(d, lease, reason, true);", "lease->confirmed = true;"),
-    "hello-keeps-the-message": ("dispatch.c", "            recover_confirm(d, held[i].id);\n", ""),
-    "termination-ignored": ("attempt.c", "rerun && !execution.to_terminate && attempts", "rerun && attempts"),
-    "fences-start-again": ("lease.c", "d->config.platform->epoch << 32 | ++d->counter", "++d->counter"),
+    "old-fence-recorded": ("lease->agent == agent && lease->fence == ref->fence", "lease->fence >= 0 && agent"),
+    "capacity-ignored": ("agent->capacity - agent->lease_count - agent->fetching", "agent->capacity - agent->lease_count"),
+    "lease-not-renewed": ("            lease->deadline = deadline;\n            lease->confirmed = true;\n            continue;", "            lease->deadline = deadline < lease->deadline ? deadline : lease->deadline;\n            lease->confirmed = true;\n            continue;"),
+    "silence-not-waited-for": ("now - agent->heard_at > 2 * lease_ms", "true"),
+    "returned-is-counted": ('STR("handed back by its agent"), false', 'STR("handed back by its agent"), true'),
+    "unsent-is-counted": ("counted && lease->sent", "counted"),
+    "start-before-sending": ("lease->recorded || !lease->sent ||", "lease->recorded ||"),
+    "ended-attempt-confirmed": ("(newest == fence && running)", "(newest == fence || running)"),
+    "expectation-ignored": ("if (queue->expected == 0) {", "if (queue->expected >= 0) {"),
+    "orphans-forgotten": ("ending_submit(d, &end);", "(void)end;"),
+    "one-attempt-too-many": ("attempts < most", "attempts <= most"),
+    "on-reset-ignored": ('rerun = str_is(service.on_reset, "rerun")', "rerun = service.on_reset.len > 0"),
+    "ending-not-retried": ("        list_push_back(&d->endings, &ending->node);\n        dispatch_tick_start(d);\n        return;\n", ""),
+    "dropped-before-the-commit": ("lease->state = LEASE_HELD;  // the agent repeats it", "lease->state = LEASE_ENDING;"),
+    "unrecorded-result-forgotten": ("if (ours && !lease->agent)", "if (false)"),
+    "given-up-comes-back": ("if (map_get(d->ending, held[i].id))", "if (false)"),
+    "rerun-ended-by-the-past": ("state != 0 || !execution.to_terminate", "state != 0"),
+    "dead-agent-keeps-leases": ("lease_end(d, lease, reason, true);", "(void)reason;"),
+    "hello-keeps-the-message": ("            recover_confirm(d, held[i].id);\n", ""),
+    "termination-ignored": ("rerun && !execution.to_terminate && attempts", "rerun && attempts"),
+    "fences-start-again": ("d->config.platform->epoch << 32 | ++d->counter", "++d->counter"),
 }
 
 
@@ -47,11 +48,12 @@ def make(source, build):
 
 
 def try_one(source, build, name):
-    file, old, new = MUTATIONS[name]
-    path = source / OPERATION / file
+    old, new = MUTATIONS[name]
+    found = [path for path in (source / OPERATION).glob("*.c") if old in path.read_text()]
+    if len(found) != 1 or found[0].read_text().count(old) != 1:
+        return f"its text does not stand once in {OPERATION}: the table is out of date"
+    path = found[0]
     text = path.read_text()
-    if text.count(old) != 1:
-        return f"its text stands {text.count(old)} times in {file}: the table is out of date"
     path.write_text(text.replace(old, new))
     try:
         built = make(source, build)

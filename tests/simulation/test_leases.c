@@ -60,12 +60,15 @@ static void time_passes(struct sim *sim, int64_t ms)
 static void replicas_move(struct sim *sim, size_t replica)
 {
     struct agent *agent = &sim->agents[replica];
-    if (agent->alive && !agent->frozen && stage_chance(40))
+    if (agent->alive && !agent->frozen && stage_chance(40)) {
         agent_die(sim, replica);
-    else if (!agent->alive && !agent->known_dead)
+        if (stage_chance(40))
+            agent_notice(sim, replica);
+    } else if (!agent->alive && !agent->known_dead) {
         agent_notice(sim, replica);
-    else if (!agent->alive)
+    } else if (!agent->alive) {
         agent_start(sim, replica, stage_chance(50));
+    }
 }
 
 static void freeze_or_thaw(struct sim *sim, size_t replica)
@@ -100,7 +103,7 @@ static void step(struct sim *sim)
         sim->agents[replica].draining = !sim->agents[replica].draining;
     else if (what < 116)
         freeze_or_thaw(sim, replica);
-    else if (what < 175)
+    else if (what < 173)
         network_move(sim);
     else if (what < 176) {
         server_crash(sim);
