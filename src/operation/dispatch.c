@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Agents and their exchanges. What an agent is to be told gathers on the agent (deliveries, ids to
-// terminate, a command); whichever exchange of its is open carries it.
+// Agents, time and events. The other parts: exchange.c (what is said), handout.c (who gets what),
+// lease.c (what a lease becomes), recover.c (the start of a server).
 #include "operation/dispatch.h"
 
 #include "base/mem.h"
@@ -55,18 +55,6 @@ static void deliveries_forget(struct dispatch_agent *agent)
     }
 }
 
-static void exchange_fail(struct dispatch_exchange *exchange, enum err_kind kind, const char *why)
-{
-    struct err err = ERR_INIT;
-    err_set(&err, kind, "%s", why);
-    list_remove(&exchange->node);
-    exchange->agent = NULL;
-    exchange->answered = true;
-    exchange->answer(exchange, &err);
-    if (exchange->jobs == 0)
-        exchange->release(exchange);
-}
-
 // Answers or refuses every open exchange and takes the agent off the books. Its leases must be gone
 // or being ended.
 static void agent_free(struct dispatch *d, struct dispatch_agent *agent, enum err_kind kind,
@@ -88,7 +76,7 @@ static void agent_free(struct dispatch *d, struct dispatch_agent *agent, enum er
     mem_free(agent);
 }
 
-static struct dispatch_agent *agent_find(struct dispatch *d, struct str replica_id)
+struct dispatch_agent *dispatch_find(struct dispatch *d, struct str replica_id)
 {
     return map_get(d->agents, replica_id);
 }
@@ -98,7 +86,7 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
                           struct arena *arena)
 {
     struct work_queue *queue = dispatch_queue(d, service_id);
-    struct dispatch_agent *agent = agent_find(d, replica_id);
+    struct dispatch_agent *agent = dispatch_find(d, replica_id);
     if (agent) {
         // The same replica, a new session: what it no longer names is over.
         list_each (&agent->exchanges, node, next)
@@ -149,7 +137,7 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
 void dispatch_replica_gone(struct dispatch *d, struct str replica_id, struct str reason)
 {
     recover_expectation_met(d, replica_id);
-    struct dispatch_agent *agent = agent_find(d, replica_id);
+    struct dispatch_agent *agent = dispatch_find(d, replica_id);
     if (!agent)
         return;
     list_each (&agent->leases, node, next) {
@@ -164,376 +152,12 @@ void dispatch_replica_gone(struct dispatch *d, struct str replica_id, struct str
 
 void dispatch_command(struct dispatch *d, struct str replica_id, const char *command)
 {
-    struct dispatch_agent *agent = agent_find(d, replica_id);
+    struct dispatch_agent *agent = dispatch_find(d, replica_id);
     if (!agent)
         return;
     agent->command = command;
     if (!list_empty(&agent->exchanges))
         dispatch_dirty(d, agent->queue);
-}
-
-// ── answers ──────────────────────────────────────────────────────────────────────────────────
-
-static bool agent_has_news(const struct dispatch_agent *agent)
-{
-    return !list_empty(&agent->out) || !list_empty(&agent->terminate) || agent->command;
-}
-
-static void exchange_take_deliveries(struct dispatch *d, struct dispatch_exchange *exchange,
-                                     struct dispatch_agent *agent)
-{
-    size_t count = 0;
-    list_each (&agent->out, node, next)
-        count++;
-    exchange->executions = arena_array_of(exchange->arena, struct dispatch_delivery,
-                                          count ? count : 1);
-    int64_t deadline = dispatch_now(d) + d->config.platform->settings->lease_ms;
-    for (struct list *node; (node = list_pop_front(&agent->out));) {
-        struct delivery *delivery = list_entry(node, struct delivery, node);
-        delivery->lease->deadline = deadline;
-        delivery->lease->sent = true;
-        delivery->lease->started_at = clock_wall(d->config.platform->clock);
-        exchange->executions[exchange->execution_count++] = (struct dispatch_delivery){
-            .fence = delivery->lease->fence,
-            .body = arena_copy(exchange->arena, (struct str){delivery->body, delivery->body_len}),
-        };
-        mem_free(delivery->body);
-        mem_free(delivery);
-    }
-}
-
-static void exchange_take_terminations(struct dispatch_exchange *exchange,
-                                       struct dispatch_agent *agent)
-{
-    size_t count = 0;
-    list_each (&agent->terminate, node, next)
-        count++;
-    exchange->terminate = arena_array_of(exchange->arena, struct str, count ? count : 1);
-    for (struct list *node; (node = list_pop_front(&agent->terminate));) {
-        struct noted *noted = list_entry(node, struct noted, node);
-        exchange->terminate[exchange->terminate_count++] = arena_copy(exchange->arena,
-                                                                      str_of(noted->id));
-        mem_free(noted);
-    }
-}
-
-// Sent after half of its life, and, as an answer may be lost, again after each further quarter.
-static bool token_is_old(const struct dispatch *d, struct dispatch_agent *agent)
-{
-    int64_t now = dispatch_now(d);
-    if (now < agent->renew_at)
-        return false;
-    agent->renew_at = now + d->config.platform->settings->service_token_ttl_ms / 4;
-    return true;
-}
-
-void dispatch_answer(struct dispatch *d, struct dispatch_exchange *exchange)
-{
-    struct dispatch_agent *agent = exchange->agent;
-    list_remove(&exchange->node);
-    exchange->agent = NULL;
-    exchange->answered = true;
-    if (agent) {
-        exchange_take_deliveries(d, exchange, agent);
-        exchange_take_terminations(exchange, agent);
-        exchange->command = agent->command;
-        agent->command = NULL;
-        exchange->renew_token = token_is_old(d, agent);
-    }
-    exchange->answer(exchange, NULL);
-    if (exchange->jobs == 0)
-        exchange->release(exchange);
-}
-
-void exchange_done_job(struct dispatch *d, struct dispatch_exchange *exchange)
-{
-    if (!exchange || --exchange->jobs > 0)
-        return;
-    if (exchange->answered)
-        exchange->release(exchange);
-    else if (exchange->agent && exchange->results_pending == 0)
-        dispatch_dirty(d, exchange->agent->queue);
-}
-
-// The oldest exchange that may be answered now: one whose own results are recorded.
-static struct dispatch_exchange *agent_open_exchange(struct dispatch_agent *agent)
-{
-    list_each (&agent->exchanges, node, next) {
-        struct dispatch_exchange *exchange = list_entry(node, struct dispatch_exchange, node);
-        if (exchange->results_pending == 0)
-            return exchange;
-    }
-    return NULL;
-}
-
-static void agent_settle(struct dispatch *d, struct dispatch_agent *agent)
-{
-    list_each (&agent->exchanges, node, next) {
-        struct dispatch_exchange *exchange = list_entry(node, struct dispatch_exchange, node);
-        bool newest = node->next == &agent->exchanges;
-        bool own_news = exchange->recorded_count > 0 || exchange->drop_count > 0;
-        if (exchange->results_pending == 0 && (!newest || own_news || agent_has_news(agent)))
-            dispatch_answer(d, exchange);
-    }
-}
-
-// ── handing out ──────────────────────────────────────────────────────────────────────────────
-
-static int64_t agent_room(const struct dispatch_agent *agent)
-{
-    return agent->ready && !agent->silent ? agent->capacity - agent->lease_count - agent->fetching
-                                          : 0;
-}
-
-static void agent_deliver(struct dispatch *d, struct dispatch_agent *agent,
-                          const struct queue_message *message, struct str body, int64_t attempts)
-{
-    struct lease *lease = lease_new(d, agent, message->id, dispatch_fence(d), attempts);
-    lease->tag = message->tag;
-    struct delivery *delivery = mem_alloc(sizeof(*delivery));
-    delivery->lease = lease;
-    delivery->body = mem_copy(body.at, body.len);
-    delivery->body_len = body.len;
-    list_push_back(&agent->out, &delivery->node);
-}
-
-struct fetched {
-    char id[ID_LEN + 1];
-    uint64_t tag;
-    struct str body;  // in fetch.arena
-    int64_t attempts;
-    bool deliver, to_terminate;
-};
-
-struct fetch {  // executions whose message carried no body, being read for one agent
-    struct dispatch *d;
-    char *replica_id, *service_id;
-    struct arena *arena;
-    size_t count;
-    struct fetched items[LEASE_BATCH];
-};
-
-static int fetch_work(struct op *op, void *arg, struct err *err)
-{
-    struct fetch *fetch = arg;
-    for (size_t i = 0; i < fetch->count; i++) {
-        struct fetched *item = &fetch->items[i];
-        struct str body = STR_NONE;
-        if (execution_fetch(op, str_of(item->id), &body, &item->attempts, &item->to_terminate,
-                            &item->deliver, err))
-            return -1;
-        item->body = arena_copy(fetch->arena, body);
-    }
-    return 0;
-}
-
-static void fetch_done(void *arg, struct err *err)
-{
-    struct fetch *fetch = arg;
-    struct dispatch *d = fetch->d;
-    struct str service_id = str_of(fetch->service_id);
-    struct work_queue *queue = dispatch_queue(d, service_id);
-    struct dispatch_agent *agent = agent_find(d, str_of(fetch->replica_id));
-    if (agent)
-        agent->fetching -= (int64_t)fetch->count;
-    for (size_t i = fetch->count; i-- > 0;) {
-        struct fetched *item = &fetch->items[i];
-        struct queue_message message = {.id = str_of(item->id), .tag = item->tag};
-        if (err->kind != ERR_NONE || (item->deliver && (!agent || !agent->ready))) {
-            queue_nack(d->config.queue, service_id, item->tag);
-        } else if (item->to_terminate) {
-            queue_ack(d->config.queue, service_id, item->tag);
-            lease_execution_end_queued(d, message.id);
-        } else if (!item->deliver || map_get(d->leases, message.id)) {
-            queue_ack(d->config.queue, service_id, item->tag);
-        }
-    }
-    for (size_t i = 0; err->kind == ERR_NONE && agent && agent->ready && i < fetch->count; i++) {
-        struct fetched *item = &fetch->items[i];
-        struct queue_message message = {.id = str_of(item->id), .tag = item->tag};
-        if (item->deliver && !item->to_terminate && !map_get(d->leases, message.id))
-            agent_deliver(d, agent, &message, item->body, item->attempts + 1);
-    }
-    if (err->kind != ERR_NONE)
-        log_error(d->config.platform->log, "dispatch", "cannot read queued executions: %s",
-                  err->message);
-    dispatch_dirty(d, queue);
-    arena_free(fetch->arena);
-    mem_free(fetch->replica_id);
-    mem_free(fetch->service_id);
-    mem_free(fetch);
-}
-
-static struct fetch *fetch_new(struct dispatch *d, const struct dispatch_agent *agent)
-{
-    struct fetch *fetch = mem_alloc(sizeof(*fetch));
-    fetch->d = d;
-    fetch->arena = arena_new();
-    fetch->replica_id = mem_copy(agent->replica_id, strlen(agent->replica_id));
-    fetch->service_id = mem_copy(agent->queue->service_id, strlen(agent->queue->service_id));
-    return fetch;
-}
-
-static void agent_fill(struct dispatch *d, struct dispatch_agent *agent)
-{
-    struct queue_message messages[LEASE_BATCH];
-    struct str service_id = str_of(agent->queue->service_id);
-    int64_t room = agent_room(agent);
-    if (room <= 0 || !agent_open_exchange(agent))
-        return;
-    size_t count = queue_consume(d->config.queue, service_id, messages,
-                                 room < LEASE_BATCH ? (size_t)room : LEASE_BATCH);
-    struct fetch *fetch = NULL;
-    for (size_t i = 0; i < count; i++) {
-        struct queue_message *message = &messages[i];
-        if (message->id.len > ID_LEN || map_get(d->leases, message->id)) {
-            queue_ack(d->config.queue, service_id, message->tag);  // somebody has it already
-        } else if (message->body.at && !message->redelivered) {
-            agent_deliver(d, agent, message, message->body, 1);
-        } else {
-            fetch = fetch ? fetch : fetch_new(d, agent);
-            struct fetched *item = &fetch->items[fetch->count++];
-            memcpy(item->id, message->id.at, message->id.len);
-            item->tag = message->tag;
-        }
-    }
-    if (fetch) {
-        agent->fetching += (int64_t)fetch->count;
-        op_run(d->config.platform, OP_READ, fetch_work, fetch_done, fetch);
-    }
-}
-
-// One look at a service: gives each agent with room its share, starting with the one that waited
-// longest.
-static void queue_pump(struct dispatch *d, struct work_queue *queue)
-{
-    if (queue->expected == 0) {
-        size_t agents = 0;
-        list_each (&queue->agents, count_node, count_next)
-            agents++;
-        for (; agents > 0 && queue_depth(d->config.queue, str_of(queue->service_id)) > 0;
-             agents--) {
-            struct list *node = list_pop_front(&queue->agents);
-            list_push_back(&queue->agents, node);
-            agent_fill(d, list_entry(node, struct dispatch_agent, in_queue));
-        }
-    }
-    list_each (&queue->agents, node, next)
-        agent_settle(d, list_entry(node, struct dispatch_agent, in_queue));
-}
-
-static void sweep(void *arg)
-{
-    struct dispatch *d = arg;
-    d->sweep_posted = false;
-    struct list todo;
-    list_init(&todo);
-    for (struct list *node; (node = list_pop_front(&d->dirty));)
-        list_push_back(&todo, node);
-    for (struct list *node; (node = list_pop_front(&todo));)
-        queue_pump(d, list_entry(node, struct work_queue, in_dirty));
-}
-
-void dispatch_dirty(struct dispatch *d, struct work_queue *queue)
-{
-    if (list_empty(&queue->in_dirty))
-        list_push_back(&d->dirty, &queue->in_dirty);
-    if (!d->sweep_posted) {
-        d->sweep_posted = true;
-        d->sweep = (struct loop_task){.fn = sweep, .arg = d};
-        loop_post(d->config.platform->loop, &d->sweep);
-    }
-}
-
-// ── the exchange ─────────────────────────────────────────────────────────────────────────────
-
-static void exchange_note_drop(struct dispatch_exchange *exchange, const struct dispatch_ref *ref)
-{
-    if (!exchange->drop)
-        exchange->drop = arena_array_of(exchange->arena, struct dispatch_ref, exchange->held_count);
-    exchange->drop[exchange->drop_count++] = *ref;
-}
-
-// Renews what the agent names; what it names and does not have any more it is told to drop.
-static void exchange_renew(struct dispatch *d, struct dispatch_agent *agent,
-                           struct dispatch_exchange *exchange)
-{
-    int64_t deadline = agent->heard_at + d->config.platform->settings->lease_ms;
-    for (size_t i = 0; i < exchange->held_count; i++) {
-        struct lease *lease = lease_of(d, agent, &exchange->held[i]);
-        if (lease) {
-            lease->deadline = deadline;
-            lease->confirmed = true;
-            continue;
-        }
-        bool reported = false;
-        for (size_t j = 0; j < exchange->result_count && !reported; j++)
-            reported = str_eq(exchange->results[j].ref.id, exchange->held[i].id);
-        if (!reported)
-            exchange_note_drop(exchange, &exchange->held[i]);
-    }
-}
-
-static void exchange_take_back(struct dispatch *d, struct dispatch_agent *agent,
-                               struct dispatch_exchange *exchange)
-{
-    for (size_t i = 0; i < exchange->returned_count; i++) {
-        struct lease *lease = lease_of(d, agent, &exchange->returned[i]);
-        if (lease && lease->state == LEASE_HELD)
-            lease_end(d, lease, STR("handed back by its agent"), false);
-    }
-    for (size_t i = 0; i < exchange->lost_count; i++) {
-        struct lease *lease = lease_of(d, agent, &exchange->lost[i].ref);
-        if (lease && lease->state == LEASE_HELD)
-            lease_end(d, lease, exchange->lost[i].reason, true);
-        // Safe before the commit: should the server end now, the next one finds the row still open.
-        exchange_recorded(exchange, exchange->lost[i].ref.id, exchange->lost[i].ref.fence,
-                          lease != NULL);
-    }
-}
-
-int dispatch_exchange(struct dispatch *d, struct dispatch_exchange *exchange, struct err *err)
-{
-    if (d->stopping)
-        return err_set(err, ERR_UNAVAILABLE, "the server is stopping");
-    struct dispatch_agent *agent = agent_find(d, exchange->replica_id);
-    if (!agent || !str_is(exchange->service_id, agent->queue->service_id))
-        return err_set(err, ERR_NOT_FOUND,
-                       "this replica has not said hello to this server: say hello again");
-    if (!str_is(exchange->session, agent->session))
-        return err_set(err, ERR_CONFLICT, "a newer session speaks for this replica");
-    agent->heard_at = dispatch_now(d);
-    agent->silent = false;
-    agent->capacity = exchange->capacity;
-    exchange->agent = agent;
-    exchange->deadline = agent->heard_at + exchange->wait_ms;
-    list_push_back(&agent->exchanges, &exchange->node);
-
-    exchange_renew(d, agent, exchange);
-    exchange_take_back(d, agent, exchange);
-    lease_record_progress(d, exchange);
-    lease_record_results(d, exchange);
-    bool was_ready = agent->ready;
-    agent->ready = exchange->ready;
-    if (d->config.on_replica &&
-        (exchange->failure.type == JSON_OBJECT || exchange->phase.len > 0 ||
-         was_ready != agent->ready || str_is(STR("draining"), exchange->state)))
-        d->config.on_replica(d->config.arg, exchange->replica_id, exchange->service_id,
-                             exchange->state, exchange->phase, exchange->failure);
-    dispatch_dirty(d, agent->queue);
-    return 0;
-}
-
-void dispatch_exchange_cancel(struct dispatch *d, struct dispatch_exchange *exchange)
-{
-    (void)d;
-    if (exchange->answered)
-        return;
-    list_remove(&exchange->node);
-    exchange->agent = NULL;
-    exchange->answered = true;
-    if (exchange->jobs == 0)
-        exchange->release(exchange);
 }
 
 // ── time ─────────────────────────────────────────────────────────────────────────────────────

@@ -106,6 +106,7 @@ struct work_queue *dispatch_queue(struct dispatch *d, struct str service_id);  /
 void dispatch_dirty(struct dispatch *d,
                     struct work_queue *queue);  // look at it before the loop sleeps
 void dispatch_tick_start(struct dispatch *d);
+struct dispatch_agent *dispatch_find(struct dispatch *d, struct str replica_id);  // NULL: unknown
 
 // lease.c
 struct lease *lease_new(struct dispatch *d, struct dispatch_agent *agent, struct str id,
@@ -125,9 +126,14 @@ int64_t dispatch_fence(struct dispatch *d);
 void exchange_recorded(struct dispatch_exchange *exchange, struct str id, int64_t fence,
                        bool applied);
 
-// dispatch.c
+// exchange.c
 void exchange_done_job(struct dispatch *d, struct dispatch_exchange *exchange);
 void dispatch_answer(struct dispatch *d, struct dispatch_exchange *exchange);
+void exchange_fail(struct dispatch_exchange *exchange, enum err_kind kind, const char *why);
+struct dispatch_exchange *agent_open_exchange(
+    struct dispatch_agent *agent);  // one that may be answered now
+void agent_settle(struct dispatch *d,
+                  struct dispatch_agent *agent);  // answers what has news or is outdated
 
 // recover.c
 void recover_expectation_met(struct dispatch *d, struct str replica_id);
