@@ -6,6 +6,7 @@ in a file of its execution. Afterwards every accepted execution has to be final 
 output, its status log has to hold exactly one final entry, and it may have run more than once only
 where an agent died."""
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -220,7 +221,9 @@ def test_everybody_is_killed(server, deployed, tmp_path, kills, rate):
 
 @pytest.mark.timeout(300)
 def test_frozen_agent_overwrites_nothing(server, deployed, tmp_path):
-    """An agent that sleeps past its lease wakes up with results that somebody else has recorded."""
+    """An agent that sleeps past its lease wakes up with results that somebody else has recorded. A
+    server that is quick enough has ended it before it gave its work away: then nobody wakes up. (The
+    simulation in tests/simulation wakes such agents up for certain.)"""
     api, service = deployed
     folder = tmp_path / "runs"
     folder.mkdir()
@@ -233,7 +236,8 @@ def test_frozen_agent_overwrites_nothing(server, deployed, tmp_path):
         api.patch(f"/services/{service}", {"runtime": {"concurrency": 10, "numReplicas": 2}})
         ended = [api.finished(one["id"], 60) for one in made]
     finally:
-        os.kill(frozen["agentPid"], signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(frozen["agentPid"], signal.SIGCONT)
     assert {one["latestStatus"]["status"] for one in ended} == {"success"}
     assert len({one["replicaId"] for one in ended if "replicaId" in one}) <= 1
     time.sleep(5)  # more than a lease: whatever the woken agent reports has come
