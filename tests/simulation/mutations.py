@@ -26,7 +26,7 @@ MUTATIONS = {
     "start-before-sending": ("lease->recorded || !lease->sent ||", "lease->recorded ||"),
     "ended-attempt-confirmed": ("(newest == fence && running)", "(newest == fence || running)"),
     "expectation-ignored": ("if (queue->expected == 0) {", "if (queue->expected >= 0) {"),
-    "orphans-forgotten": ("ending_submit(d, &end);", "(void)end;"),
+    "orphans-forgotten": ("            .counted = true,\n        };\n        ending_submit(d, &end);", "        };\n        (void)end;"),
     "one-attempt-too-many": ("attempts < most", "attempts <= most"),
     "on-reset-ignored": ('rerun = str_is(service.on_reset, "rerun")', "rerun = service.on_reset.len > 0"),
     "ending-not-retried": ("        list_push_back(&d->endings, &ending->node);\n        dispatch_tick_start(d);\n        return;\n", ""),
