@@ -226,10 +226,10 @@ static void close_all(struct server *server)
         store_close(p->store);
     if (p->logs)
         logs_close(p->logs);
-    if (p->loop)
-        loop_free(p->loop);
     dispatch_free(server->dispatch);
     control_free(server->control);
+    if (p->loop)
+        loop_free(p->loop);
     if (server->queue)
         queue_close(server->queue);
     if (p->tokens)

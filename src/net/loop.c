@@ -136,6 +136,20 @@ void loop_post(struct loop *loop, struct loop_task *task)
         uv_async_send(&loop->wake);
 }
 
+void loop_unpost(struct loop *loop, struct loop_task *task)
+{
+    uv_mutex_lock(&loop->mutex);
+    struct loop_task **at = &loop->first;
+    while (*at && *at != task)
+        at = &(*at)->next;
+    if (*at) {
+        *at = task->next;
+        if (loop->last == &task->next)
+            loop->last = at;
+    }
+    uv_mutex_unlock(&loop->mutex);
+}
+
 static void on_timer_closed(uv_handle_t *handle) { mem_free(handle->data); }
 
 void loop_timer_cancel(struct loop_timer *timer)

@@ -29,6 +29,8 @@ struct loop_task {
     void *arg;
 };
 void loop_post(struct loop *loop, struct loop_task *task);
+// Takes back a task that has not run; nothing happens when it is not waiting. Loop thread only.
+void loop_unpost(struct loop *loop, struct loop_task *task);
 
 // Runs fn on the loop after `delay_ms`, then every `repeat_ms` (0: once). A one-shot timer frees
 // itself after fn ran; a repeating one lives until cancelled. loop_timer_cancel(NULL) does nothing.

@@ -340,6 +340,8 @@ void dispatch_free(struct dispatch *d)
     if (!d)
         return;
     loop_timer_cancel(d->tick);
+    loop_unpost(d->config.platform->loop, &d->sweep);
+    d->sweep_posted = true;  // what is let go below calls for no further look
     size_t cursor = 0;
     struct str key;
     for (struct dispatch_agent *agent; (agent = map_next(d->agents, &cursor, &key)); cursor = 0)

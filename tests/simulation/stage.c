@@ -76,6 +76,18 @@ void loop_post(struct loop *loop, struct loop_task *task)
     loop->last = &task->next;
 }
 
+void loop_unpost(struct loop *loop, struct loop_task *task)
+{
+    struct loop_task **at = &loop->first;
+    while (*at && *at != task)
+        at = &(*at)->next;
+    if (!*at)
+        return;
+    *at = task->next;
+    if (loop->last == &task->next)
+        loop->last = at;
+}
+
 struct loop_timer *loop_timer_start(struct loop *loop, int64_t delay_ms, int64_t repeat_ms,
                                     void (*fn)(void *arg), void *arg)
 {

@@ -176,9 +176,35 @@ static void a_stop_signal_reaches_the_loop(void **state)
     loop_free(ticks.loop);
 }
 
+static void note_run(void *arg) { (*(int *)arg)++; }
+
+static void stop_loop(void *arg) { loop_stop(arg); }
+
+static void a_task_taken_back_does_not_run(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    int ran[3] = {0};
+    struct loop_task tasks[3], last = {.fn = stop_loop, .arg = loop};
+    for (int i = 0; i < 3; i++) {
+        tasks[i] = (struct loop_task){.fn = note_run, .arg = &ran[i]};
+        loop_post(loop, &tasks[i]);
+    }
+    loop_unpost(loop, &tasks[2]);  // the last one: what is posted next must not get lost
+    loop_unpost(loop, &tasks[0]);
+    loop_unpost(loop, &tasks[0]);
+    loop_post(loop, &last);
+    loop_run(loop);
+    assert_int_equal(ran[0], 0);
+    assert_int_equal(ran[1], 1);
+    assert_int_equal(ran[2], 0);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_task_taken_back_does_not_run),
         cmocka_unit_test(tasks_of_many_threads_all_run_in_order),
         cmocka_unit_test(timers_run_once_or_until_cancelled),
         cmocka_unit_test(an_open_timer_does_not_keep_a_stopped_loop),
