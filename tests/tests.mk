@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests: units and contracts in C (cmocka), the rest in Python (pytest). tools/run_tests.py runs the
 # suites in order; `make test SUITES="unit api"` picks some of them.
-.PHONY: test unit unit-programs
+.PHONY: lint test unit unit-programs
 test:  ## run every test suite (SUITES="unit api": only these)
 	@tools/setup test
 	@python3 tools/run_tests.py $(SUITES)
+
+lint: all  ## format, include rule, static analysis, spelling
+	@BUILD=$(BUILD) tools/lint
 
 unit: $(UNIT)  ## build and run the C unit and contract tests
 	@for test in $(UNIT); do echo "  RUN   $$test"; $$test || exit 1; done
