@@ -4,7 +4,8 @@
 #include "base/clock.h"
 #include "model/fields.h"
 
-#define PAYLOAD_MAX (16 * 1024 * 1024)  // bytes of an input or output
+// Bytes of an input or output; what users meet first are --max-input, --max-output and --max-body.
+#define PAYLOAD_MAX (1 << 30)
 
 static const struct field fields[] = {
     COLUMN_ID(execution),
