@@ -173,10 +173,10 @@ static int unpack_item(struct code_job *job, struct err *err)
 static void unpack_work(void *arg)
 {
     struct code_job *job = arg;
-    (void)unpack_item(job, &job->err);  // err says it to unpack_done
+    (void)unpack_item(job, &job->err);  // err says it to code_pool_done
 }
 
-static void unpack_done(void *arg)
+void code_pool_done(void *arg)
 {
     struct code_job *job = arg;
     if (code_pool_over(job))
@@ -196,7 +196,7 @@ static void on_fetched(void *arg, const struct http_answer *answer)
     fd_close_at(&job->fd);
     if (answer->status == 200) {
         job->config.on_phase(job->config.arg, "unpacking the code");
-        code_pool(job, unpack_work, unpack_done);
+        code_pool(job, unpack_work, code_pool_done);
         return;
     }
     bool for_good = answer->status >= 400 && answer->status < 500;

@@ -146,17 +146,6 @@ static void seal_work(void *arg)
         err_errno(&job->err, ERR_UNAVAILABLE, errno, "cannot move the code to %s", job->place);
 }
 
-static void seal_done(void *arg)
-{
-    struct code_job *job = arg;
-    if (code_pool_over(job))
-        return;
-    if (job->err.kind != ERR_NONE)
-        code_fail(job, &job->err);
-    else
-        code_finish(job);
-}
-
 static void on_checked_out(void *arg, bool ok, struct str out, const struct err *err)
 {
     (void)out;
@@ -167,7 +156,7 @@ static void on_checked_out(void *arg, bool ok, struct str out, const struct err 
     else if (folder_exists(job->place))
         code_finish(job);
     else
-        code_pool(job, seal_work, seal_done);
+        code_pool(job, seal_work, code_pool_done);
 }
 
 static void on_fetched_commit(struct code_job *job)

@@ -38,6 +38,8 @@ void code_fail(struct code_job *job, const struct err *err);
 void code_pool(struct code_job *job, void (*work)(void *), void (*done)(void *));
 // Ends a piece of pool work: true when the job was cancelled meanwhile (and is freed now).
 bool code_pool_over(struct code_job *job);
+// The `done` of pool work that leaves its error in job->err: ends the job either way.
+void code_pool_done(void *arg);
 
 void code_git_start(struct code_job *job);
 

@@ -3,35 +3,11 @@
 
 #define FORM_FIELDS_MAX 64
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool form_decode(struct str raw, struct str *out, struct arena *arena)
 {
-    char *text = arena_alloc(arena, raw.len + 1);
-    size_t len = 0;
-    for (size_t i = 0; i < raw.len; i++) {
-        char c = raw.at[i];
-        if (c == '%') {
-            int high = i + 2 < raw.len ? hex(raw.at[i + 1]) : -1;
-            int low = i + 2 < raw.len ? hex(raw.at[i + 2]) : -1;
-            if (high < 0 || low < 0)
-                return false;
-            c = (char)(high * 16 + low);
-            i += 2;
-        } else if (c == '+') {
-            c = ' ';
-        }
-        text[len++] = c;
-    }
-    *out = (struct str){text, len};
-    return str_utf8_valid(*out) && !memchr(text, 0, len);
+    if (!http_decode(raw, true, arena, out) || !str_utf8_valid(*out))
+        return false;
+    return out->len == 0 || !memchr(out->at, 0, out->len);
 }
 
 // name=value&… as a JSON object of strings, so that handlers know one form only.

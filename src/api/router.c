@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "net/http_server.h"
 
 #define SEGMENTS_MAX 16
 #define METHODS_MAX  6
@@ -93,33 +94,12 @@ void router_free(struct router *router)
     mem_free(router);
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool decode(struct str raw, struct str *out, struct arena *arena)
 {
-    char *text = arena_alloc(arena, raw.len + 1);
-    size_t len = 0;
-    for (size_t i = 0; i < raw.len; i++) {
-        if (raw.at[i] != '%') {
-            text[len++] = raw.at[i];
-            continue;
-        }
-        int high = i + 2 < raw.len ? hex(raw.at[i + 1]) : -1;
-        int low = i + 2 < raw.len ? hex(raw.at[i + 2]) : -1;
-        if (high < 0 || low < 0 || (high == 0 && low == 0))
-            return false;
-        text[len++] = (char)(high * 16 + low);
-        i += 2;
-    }
-    *out = (struct str){text, len};
-    return str_utf8_valid(*out);
+    if (!http_decode(raw, false, arena, out) || !str_utf8_valid(*out))
+        return false;
+    *out = arena_copy(arena, *out);  // the call may outlive its request
+    return true;
 }
 
 // Segments are decoded one by one, so that an escaped slash stays within its segment.

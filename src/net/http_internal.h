@@ -166,7 +166,4 @@ MUST_CHECK int http_multipart_take(struct http_multipart *multipart, struct str 
 MUST_CHECK int http_multipart_end(struct http_multipart *multipart, struct err *err);
 void http_multipart_free(struct http_multipart *multipart);
 
-// http_query.c: decodes %XX (and '+' when `plus`); false when a sequence is malformed or gives NUL.
-bool http_decode(struct str raw, bool plus, struct arena *arena, struct str *out);
-
 #endif

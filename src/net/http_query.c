@@ -15,7 +15,7 @@ static int hex(char c)
 bool http_decode(struct str raw, bool plus, struct arena *arena, struct str *out)
 {
     *out = raw;
-    if (!memchr(raw.at, '%', raw.len) && !(plus && memchr(raw.at, '+', raw.len)))
+    if (raw.len == 0 || (!memchr(raw.at, '%', raw.len) && !(plus && memchr(raw.at, '+', raw.len))))
         return true;
     bool valid = true;
     char *at = arena_alloc(arena, raw.len + 1);

@@ -67,6 +67,10 @@ struct arena *http_arena(struct http_request *request);    // lives until the re
 void *http_data(const struct http_request *request);       // the handler's own pointer
 void http_set_data(struct http_request *request, void *data);
 
+// Decodes %XX (and '+' when `plus`); false when a sequence is malformed or gives NUL. The
+// result is in the arena, or raw itself when nothing needs decoding. Any thread.
+bool http_decode(struct str raw, bool plus, struct arena *arena, struct str *out);
+
 // Limits or streams the body; only inside on_header.
 void http_body_limit(struct http_request *request, int64_t max_bytes);
 typedef void (*http_chunk_fn)(void *arg, struct http_request *request, struct str chunk);
