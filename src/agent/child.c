@@ -290,8 +290,6 @@ void child_signal(struct child *child, int signal_number)
         kill(-child->group, signal_number);
 }
 
-int child_pid(const struct child *child) { return (int)child->pid; }
-
 void child_describe(int status, char *out, size_t size)
 {
     if (WIFSIGNALED(status))

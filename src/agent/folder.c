@@ -81,14 +81,6 @@ int folder_seal(const char *path, struct err *err)
     return rc;
 }
 
-int folder_sync(const char *path, struct err *err)
-{
-    _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0)
-        return err_errno(err, ERR_UNAVAILABLE, errno, "cannot sync %s", path);
-    return 0;
-}
-
 bool folder_exists(const char *path)
 {
     struct stat found;

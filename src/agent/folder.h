@@ -12,7 +12,6 @@ MUST_CHECK int folder_make(const char *path, struct err *err);  // with its pare
 // Removes a whole tree, also one without write permission; what is not there is no error.
 MUST_CHECK int folder_remove(const char *path, struct err *err);
 MUST_CHECK int folder_seal(const char *path, struct err *err);  // takes every write permission
-MUST_CHECK int folder_sync(const char *path, struct err *err);  // a folder's own entries to disk
 bool folder_exists(const char *path);
 
 // Locks the file (made when missing) for this process without waiting: a descriptor to close, or

@@ -232,5 +232,3 @@ void runner_kill(struct runner *runner)
     if (runner->child)
         child_signal(runner->child, SIGKILL);
 }
-
-int runner_pid(const struct runner *runner) { return runner->child ? child_pid(runner->child) : 0; }

@@ -35,6 +35,4 @@ struct buf *runner_out(struct runner *runner);
 void runner_flush(struct runner *runner);
 void runner_pause_output(struct runner *runner, bool paused);  // stdout and stderr, not frames
 void runner_kill(struct runner *runner);                       // and all of its process group
-int runner_pid(const struct runner *runner);
-
 #endif

@@ -47,11 +47,6 @@ int dataset_create(struct op *op, struct dataset *row, struct err *err)
     return op_audit(op, "create", &dataset_entity, NULL, row, err);
 }
 
-int dataset_binaries(struct op *op, struct str project_id, struct dataset *out, struct err *err)
-{
-    return find(op, project_id, STR(BINARIES), out, err);
-}
-
 static int merge_metadata(struct op *op, struct dataset *dataset, struct json patch,
                           struct err *err)
 {

@@ -8,9 +8,6 @@
 // `row` as decoded, with project_id: completed and kept. A repetition within a minute gets the
 // first one. ERR_CONFLICT: the name is taken in the project.
 MUST_CHECK int dataset_create(struct op *op, struct dataset *row, struct err *err);
-// The project's code store.
-MUST_CHECK int dataset_binaries(struct op *op, struct str project_id, struct dataset *out,
-                                struct err *err);
 MUST_CHECK int dataset_update(struct op *op, struct dataset *dataset, struct json patch,
                               struct err *err);
 // One bounded step, as project_delete_step.

@@ -275,23 +275,6 @@ struct dispatch_counts dispatch_counts(const struct dispatch *d, struct str serv
     return counts;
 }
 
-void dispatch_each_running(const struct dispatch *d, struct str service_id,
-                           void (*each)(void *arg, struct str id, struct str replica_id,
-                                        int64_t since),
-                           void *arg)
-{
-    struct work_queue *queue = map_get(d->queues, service_id);
-    if (!queue)
-        return;
-    list_each (&queue->agents, agent_node, agent_next) {
-        struct dispatch_agent *agent = list_entry(agent_node, struct dispatch_agent, in_queue);
-        list_each (&agent->leases, node, next) {
-            struct lease *lease = list_entry(node, struct lease, in_agent);
-            each(arg, str_of(lease->id), str_of(agent->replica_id), lease->started_at);
-        }
-    }
-}
-
 // ── life ─────────────────────────────────────────────────────────────────────────────────────
 
 struct dispatch *dispatch_new(const struct dispatch_config *config)

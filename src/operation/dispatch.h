@@ -138,10 +138,4 @@ struct str dispatch_hello(struct dispatch *dispatch, struct str replica_id, stru
                           struct dispatch_ref *held, size_t held_count, size_t *kept,
                           struct arena *arena);
 
-// The text of the running executions' ids, for a page of "what runs now".
-void dispatch_each_running(const struct dispatch *dispatch, struct str service_id,
-                           void (*each)(void *arg, struct str id, struct str replica_id,
-                                        int64_t since),
-                           void *arg);
-
 #endif

@@ -138,6 +138,6 @@ void agent_settle(struct dispatch *d,
 // recover.c
 void recover_expectation_met(struct dispatch *d, struct str replica_id);
 void recover_tick(struct dispatch *d, int64_t now);
-bool recover_confirm(struct dispatch *d, struct str id);  // an orphan was named by its agent
+void recover_confirm(struct dispatch *d, struct str id);  // an orphan was named by its agent
 
 #endif

@@ -132,12 +132,7 @@ void recover_expectation_met(struct dispatch *d, struct str replica_id)
     mem_free(e);
 }
 
-bool recover_confirm(struct dispatch *d, struct str id)
-{
-    struct orphan *orphan = map_remove(d->orphans, id);
-    mem_free(orphan);
-    return orphan != NULL;
-}
+void recover_confirm(struct dispatch *d, struct str id) { mem_free(map_remove(d->orphans, id)); }
 
 // Orphans of services that expect nobody any more: their agents died with them.
 void recover_tick(struct dispatch *d, int64_t now)

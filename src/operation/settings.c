@@ -150,9 +150,6 @@ static const struct option options[] = {
     OPTION("backoff-reset", "BACKOFF_RESET", "backoffReset", SECONDS, backoff_reset_ms,
            .fallback = "10m", .min = 10, .max = DAY, .unit = "TIME", .group = DRIVERS,
            .help = "An agent that ran for so long starts with the first wait again."),
-    OPTION("capacity-cpu", "CAPACITY_CPU", "capacityCpu", INT, capacity_cpu_milli, .fallback = "0",
-           .min = 0, .max = 100000000, .unit = "MILLICORES", .group = DRIVERS,
-           .help = "Thousandths of cores that agents may be given; 0: no limit."),
 
     OPTION("collect", "COLLECT", "collect", SECONDS, collect_ms, .fallback = "10m", .min = 1000,
            .max = 30 * DAY, .unit = "TIME", .group = KEEPING,
