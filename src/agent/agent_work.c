@@ -16,7 +16,7 @@
 
 struct delivery {
     struct str id;
-    int64_t fence, timeout_s;
+    int64_t fence, since, timeout_s;
     struct json function, input, created_at, creator, trigger, context, attempt;
 };
 
@@ -30,6 +30,8 @@ static bool read_delivery(struct json execution, struct delivery *out)
             out->id = (struct str){value.text.at + 1, value.text.len - 2};
         else if (str_is(key, "fence"))
             (void)json_int(value, &out->fence);
+        else if (str_is(key, "since"))
+            (void)json_int(value, &out->since);
         else if (str_is(key, "timeoutS"))
             (void)json_int(value, &out->timeout_s);
         else if (str_is(key, "function"))
@@ -117,6 +119,10 @@ void work_take(void *arg, struct json execution, int64_t lease_basis)
         return;
     }
     struct slot *slot = slots_find(&agent->slots, delivery.id);
+    if (slot && slot->fence < delivery.since) {  // of before a rerun: its result is not wanted
+        work_drop(agent, delivery.id, slot->fence);
+        slot = NULL;
+    }
     if (slot && adopt(agent, slot, delivery.fence))
         return;
     if (slot)

@@ -21,6 +21,7 @@
 struct server {
     struct arena *arena;
     struct settings settings;
+    struct fences fences;
     struct platform platform;
     struct queue *queue;
     struct driver *driver;
@@ -110,6 +111,7 @@ static int open_state(struct server *server, struct err *err)
 {
     struct platform *p = &server->platform;
     const struct settings *s = &server->settings;
+    p->fences = &server->fences;
     struct store_config store = {.driver = s->store,
                                  .path = s->data,
                                  .loop = p->loop,

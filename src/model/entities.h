@@ -133,7 +133,8 @@ struct execution {
     double percent;                  // 0–100
     struct str error;                // JSON {"message","stack",…}
     int64_t attempts, max_attempts;  // attempts: those that maxAttempts counts
-    int64_t fence;                   // internal: of the newest recorded delivery
+    int64_t fence;                   // internal: of the newest recorded delivery, or rerun_fence
+    int64_t rerun_fence;             // internal: when it was last asked to run again
     struct str replica_id;           // of the newest attempt
     bool to_terminate;
     struct str trigger_id, command_id;

@@ -34,6 +34,7 @@ static const struct field fields[] = {
     COLUMN(execution, max_attempts, "maxAttempts", INT, .flags = FIELD_FIXED, .min = 1,
            .max = 1000),
     COLUMN(execution, fence, "fence", INT, .flags = FIELD_INTERNAL, .fallback = "0"),
+    COLUMN(execution, rerun_fence, "rerunFence", INT, .flags = FIELD_INTERNAL),
     COLUMN(execution, replica_id, "replicaId", TEXT, .flags = FIELD_READONLY),
     COLUMN(execution, to_terminate, "toTerminate", BOOL, .flags = FIELD_READONLY),
     COLUMN(execution, trigger_id, "triggerId", TEXT, .flags = FIELD_READONLY),

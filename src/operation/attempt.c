@@ -14,6 +14,8 @@ struct str execution_delivery(const struct execution *execution, struct arena *a
     json_w_key(&w, "input");
     json_w_raw(&w, execution->input.len > 0 ? execution->input : STR("{}"));
     json_w_pair_int(&w, "attempt", execution->attempts + 1);
+    if (execution->rerun_fence != INT_NONE && execution->rerun_fence > 0)
+        json_w_pair_int(&w, "since", execution->rerun_fence);
     if (execution->timeout_s != INT_NONE)
         json_w_pair_int(&w, "timeoutS", execution->timeout_s);
     json_w_pair_int(&w, "createdAt", execution->created_at);
@@ -81,6 +83,7 @@ int execution_confirm_held(struct op *op, struct str service_id, struct dispatch
                 .id = held[i].id,
                 .fence = held[i].fence,
                 .attempts = execution.attempts == INT_NONE ? 0 : execution.attempts,
+                .to_terminate = execution.to_terminate,
             };
     }
     return 0;

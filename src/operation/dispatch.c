@@ -36,6 +36,7 @@ static struct dispatch_agent *agent_new(struct dispatch *d, struct str replica_i
 {
     struct dispatch_agent *agent = mem_alloc(sizeof(*agent));
     agent->replica_id = mem_copy(replica_id.at, replica_id.len);
+    agent->number = ++d->agents_made;
     agent->queue = queue;
     list_init(&agent->leases);
     list_init(&agent->exchanges);
@@ -114,9 +115,11 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
             continue;  // too late: it was given up
         if (!lease) {
             queue_remove_message(d->config.queue, service_id, held[i].id);
-            recover_confirm(d, held[i].id);
+            held[i].to_terminate |= recover_confirm(d, held[i].id);
             lease = lease_new(d, agent, held[i].id, held[i].fence, held[i].attempts + 1);
         }
+        if (held[i].to_terminate)
+            lease_terminate(d, lease);
         lease->sent = lease->confirmed = true;
         lease->deadline = agent->heard_at + d->config.platform->settings->lease_ms;
         held[(*kept)++] = held[i];
@@ -170,7 +173,7 @@ static void agent_tick(struct dispatch *d, struct dispatch_agent *agent, int64_t
         if (exchange->results_pending == 0 && now >= exchange->deadline)
             dispatch_answer(d, exchange);
     }
-    if (!agent->silent && now - agent->heard_at > lease_ms) {
+    if (!agent->silent && now - agent->heard_at >= lease_ms) {
         agent->silent = true;
         metric_add(d->expired, 1);
         log_warn(d->config.platform->log, "dispatch",
@@ -218,33 +221,51 @@ void dispatch_tick_start(struct dispatch *d)
 
 // ── events ───────────────────────────────────────────────────────────────────────────────────
 
+void dispatch_publish(struct dispatch *d, struct str service_id,
+                      const struct queue_message *message, bool first)
+{
+    struct err err = ERR_INIT;
+    if (queue_publish(d->config.queue, service_id, message, first, &err))
+        log_error(d->config.platform->log, "dispatch", "cannot queue execution " STR_FMT ": %s",
+                  STR_ARG(message->id), err.message);
+    dispatch_dirty(d, dispatch_queue(d, service_id));
+}
+
+// One that was ended from outside and asked for again may still run somewhere: it waits for that.
 static void on_execution_ready(void *arg, const struct event *event)
 {
     struct dispatch *d = arg;
-    struct queue_message message = {.id = event->id, .body = event->body};
-    struct err err = ERR_INIT;
-    if (queue_publish(d->config.queue, event->service_id, &message, event->force, &err))
-        log_error(d->config.platform->log, "dispatch", "cannot queue execution " STR_FMT ": %s",
-                  STR_ARG(event->id), err.message);
-    dispatch_dirty(d, dispatch_queue(d, event->service_id));
+    struct lease *lease = map_get(d->leases, event->id);
+    bool *outdated = map_get(d->reading, event->id);
+    recover_confirm(d, event->id);
+    if (lease)
+        lease->again = true;
+    else if (outdated)
+        *outdated = true;
+    else
+        dispatch_publish(d, event->service_id,
+                         &(struct queue_message){.id = event->id, .body = event->body},
+                         event->force);
 }
 
 static void on_execution_terminate(void *arg, const struct event *event)
 {
     struct dispatch *d = arg;
     struct lease *lease = map_get(d->leases, event->id);
-    if (!lease) {
-        if (queue_remove_message(d->config.queue, event->service_id, event->id) ||
-            !map_get(d->orphans, event->id))
-            lease_execution_end_queued(d, event->id);
-        return;
+    struct orphan *orphan = map_get(d->orphans, event->id);
+    bool *outdated = map_get(d->reading, event->id);
+    if (outdated)
+        *outdated = true;
+    if (lease && !lease->sent) {  // it never left
+        lease_drop(d, lease);
+        lease_execution_end_queued(d, event->id);
+    } else if (lease) {
+        lease_terminate(d, lease);
+    } else if (queue_remove_message(d->config.queue, event->service_id, event->id) || !orphan) {
+        lease_execution_end_queued(d, event->id);
+    } else {
+        orphan->to_terminate = true;
     }
-    if (!lease->agent)
-        return;  // it is being ended as it is
-    struct noted *noted = mem_alloc(sizeof(*noted));
-    memcpy(noted->id, lease->id, sizeof(noted->id));
-    list_push_back(&lease->agent->terminate, &noted->node);
-    dispatch_dirty(d, lease->queue);
 }
 
 static void on_service_deleted(void *arg, const struct event *event)
@@ -287,6 +308,7 @@ struct dispatch *dispatch_new(const struct dispatch_config *config)
     d->expected = map_new();
     d->orphans = map_new();
     d->ending = map_new();
+    d->reading = map_new();
     list_init(&d->dirty);
     list_init(&d->endings);
     struct metrics *m = config->platform->metrics;
@@ -353,5 +375,6 @@ void dispatch_free(struct dispatch *d)
     map_free(d->expected);
     map_free(d->orphans);
     map_free(d->ending);
+    map_free(d->reading);
     mem_free(d);
 }

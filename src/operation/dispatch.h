@@ -53,7 +53,8 @@ struct dispatch_counts dispatch_counts(const struct dispatch *dispatch,
 struct dispatch_ref {  // one delivery of an execution
     struct str id;
     int64_t fence;
-    int64_t attempts;  // before this one; filled in by execution_confirm_held
+    int64_t attempts;   // before this one; filled in by execution_confirm_held
+    bool to_terminate;  // filled in by execution_confirm_held
 };
 struct dispatch_result {
     struct dispatch_ref ref;

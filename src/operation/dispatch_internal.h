@@ -13,6 +13,7 @@
 #define LEASE_BATCH     64   // deliveries made at once for one agent
 #define RECORD_AFTER_MS 100  // a delivery that runs longer is recorded as in-progress
 #define TICK_MS         100
+#define TELL_AGAIN_MS   5000
 
 enum lease_state {
     LEASE_HELD,    // with the agent, or in an answer on its way to it
@@ -22,9 +23,12 @@ enum lease_state {
 struct lease {
     char id[ID_LEN + 1];
     enum lease_state state;
-    bool recorded;                 // tx_execution_start was submitted
-    bool sent;                     // left in an answer: from then on a lost agent costs an attempt
-    bool confirmed;                // the agent has named it
+    bool recorded;   // tx_execution_start was submitted
+    bool sent;       // left in an answer: from then on a lost agent costs an attempt
+    bool confirmed;  // the agent has named it
+    bool again;      // it was asked for anew meanwhile: queued when this lease ends
+    bool to_terminate;
+    int64_t told_at;               // mono ms: when the agent was last told to terminate it
     int64_t fence, deadline;       // mono ms
     int64_t started_at;            // wall ms
     int64_t attempts;              // this one included
@@ -36,6 +40,7 @@ struct lease {
 
 struct dispatch_agent {
     char *replica_id;
+    int64_t number;  // its own, also among agents of the same replica
     struct work_queue *queue;
     struct list in_queue;  // work_queue.agents
     char session[33];
@@ -80,12 +85,14 @@ struct dispatch {
     struct map *expected;  // replica id → struct expectation
     struct map *orphans;  // execution id → struct orphan: recorded as running, nobody named it yet
     struct list dirty;    // queues to look at, at the end of this turn
+    struct map
+        *reading;  // execution id → bool: what is being read for handing out; true: read again
     struct map *ending;   // execution id → struct ending: its end is being written
     struct list endings;  // struct ending that could not be written yet
     struct loop_task sweep;
     bool sweep_posted, stopping;
+    int64_t agents_made;
     struct loop_timer *tick;
-    int64_t counter;        // low half of fences
     int64_t recover_until;  // mono ms; 0: recovery is over
     struct metric *leased, *ended, *expired, *running;
 };
@@ -99,8 +106,12 @@ struct orphan {
     char id[ID_LEN + 1];
     struct work_queue *queue;
     int64_t fence;
+    bool to_terminate;
 };
 
+// first: before what already waits.
+void dispatch_publish(struct dispatch *d, struct str service_id,
+                      const struct queue_message *message, bool first);
 int64_t dispatch_now(const struct dispatch *d);
 struct work_queue *dispatch_queue(struct dispatch *d, struct str service_id);  // made when new
 void dispatch_dirty(struct dispatch *d,
@@ -114,6 +125,7 @@ struct lease *lease_new(struct dispatch *d, struct dispatch_agent *agent, struct
 void lease_drop(struct dispatch *d, struct lease *lease);  // off every list, acknowledged, freed
 struct lease *lease_of(struct dispatch *d, const struct dispatch_agent *agent,
                        const struct dispatch_ref *ref);
+void lease_terminate(struct dispatch *d, struct lease *lease);  // tells its agent
 void lease_end(struct dispatch *d, struct lease *lease, struct str reason, bool counted);
 void lease_record_results(struct dispatch *d, struct dispatch_exchange *exchange);
 void lease_record_progress(struct dispatch *d, struct dispatch_exchange *exchange);
@@ -122,7 +134,6 @@ void ending_submit(struct dispatch *d, const struct attempt_end *end);
 void endings_retry(struct dispatch *d);
 void endings_forget(struct dispatch *d);  // dispatch_free: the next server finds the rows open
 void lease_execution_end_queued(struct dispatch *d, struct str id);
-int64_t dispatch_fence(struct dispatch *d);
 void exchange_recorded(struct dispatch_exchange *exchange, struct str id, int64_t fence,
                        bool applied);
 
@@ -138,6 +149,8 @@ void agent_settle(struct dispatch *d,
 // recover.c
 void recover_expectation_met(struct dispatch *d, struct str replica_id);
 void recover_tick(struct dispatch *d, int64_t now);
-void recover_confirm(struct dispatch *d, struct str id);  // an orphan was named by its agent
+// The execution is nobody's any more: its agent named it, or it was asked for anew. True when it
+// was to be terminated meanwhile.
+bool recover_confirm(struct dispatch *d, struct str id);
 
 #endif

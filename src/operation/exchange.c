@@ -140,6 +140,8 @@ static void exchange_renew(struct dispatch *d, struct dispatch_agent *agent,
         if (lease) {
             lease->deadline = deadline;
             lease->confirmed = true;
+            if (lease->to_terminate && agent->heard_at - lease->told_at >= TELL_AGAIN_MS)
+                lease_terminate(d, lease);  // the answer that said so may have got lost
             continue;
         }
         bool reported = false;

@@ -223,6 +223,8 @@ int execution_rerun(struct op *op, const struct execution *before, struct execut
     out->attempts = 0;
     out->to_terminate = false;
     out->started_at = out->ended_at = INT_NONE;
+    // Whatever an agent still does or says of it belongs to the past.
+    out->fence = out->rerun_fence = fence_next(op->platform);
     out->service_version = service.version;
     out->package_revision = service.package_revision;
     out->updated_at = op->now;

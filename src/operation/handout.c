@@ -12,7 +12,8 @@ static int64_t agent_room(const struct dispatch_agent *agent)
 static void agent_deliver(struct dispatch *d, struct dispatch_agent *agent,
                           const struct queue_message *message, struct str body, int64_t attempts)
 {
-    struct lease *lease = lease_new(d, agent, message->id, dispatch_fence(d), attempts);
+    struct lease *lease = lease_new(d, agent, message->id, fence_next(d->config.platform),
+                                    attempts);
     lease->tag = message->tag;
     struct delivery *delivery = mem_alloc(sizeof(*delivery));
     delivery->lease = lease;
@@ -26,12 +27,13 @@ struct fetched {
     uint64_t tag;
     struct str body;  // in fetch.arena
     int64_t attempts;
-    bool deliver, to_terminate;
+    bool deliver, to_terminate, outdated;
 };
 
 struct fetch {  // executions whose message carried no body, being read for one agent
     struct dispatch *d;
     char *replica_id, *service_id;
+    int64_t agent_number;
     struct arena *arena;
     size_t count;
     struct fetched items[LEASE_BATCH];
@@ -58,12 +60,16 @@ static void fetch_done(void *arg, struct err *err)
     struct str service_id = str_of(fetch->service_id);
     struct work_queue *queue = dispatch_queue(d, service_id);
     struct dispatch_agent *agent = dispatch_find(d, str_of(fetch->replica_id));
+    if (agent && agent->number != fetch->agent_number)
+        agent = NULL;  // the replica was started again; the room was its predecessor's
     if (agent)
         agent->fetching -= (int64_t)fetch->count;
     for (size_t i = fetch->count; i-- > 0;) {
         struct fetched *item = &fetch->items[i];
         struct queue_message message = {.id = str_of(item->id), .tag = item->tag};
-        if (err->kind != ERR_NONE || (item->deliver && (!agent || !agent->ready))) {
+        map_remove(d->reading, message.id);
+        if (err->kind != ERR_NONE || item->outdated ||
+            (item->deliver && (!agent || !agent->ready))) {
             queue_nack(d->config.queue, service_id, item->tag);
         } else if (item->to_terminate) {
             queue_ack(d->config.queue, service_id, item->tag);
@@ -75,7 +81,8 @@ static void fetch_done(void *arg, struct err *err)
     for (size_t i = 0; err->kind == ERR_NONE && agent && agent->ready && i < fetch->count; i++) {
         struct fetched *item = &fetch->items[i];
         struct queue_message message = {.id = str_of(item->id), .tag = item->tag};
-        if (item->deliver && !item->to_terminate && !map_get(d->leases, message.id))
+        if (item->deliver && !item->outdated && !item->to_terminate &&
+            !map_get(d->leases, message.id))
             agent_deliver(d, agent, &message, item->body, item->attempts + 1);
     }
     if (err->kind != ERR_NONE)
@@ -93,6 +100,7 @@ static struct fetch *fetch_new(struct dispatch *d, const struct dispatch_agent *
     struct fetch *fetch = mem_alloc(sizeof(*fetch));
     fetch->d = d;
     fetch->arena = arena_new();
+    fetch->agent_number = agent->number;
     fetch->replica_id = mem_copy(agent->replica_id, strlen(agent->replica_id));
     fetch->service_id = mem_copy(agent->queue->service_id, strlen(agent->queue->service_id));
     return fetch;
@@ -119,6 +127,7 @@ static void agent_fill(struct dispatch *d, struct dispatch_agent *agent)
             struct fetched *item = &fetch->items[fetch->count++];
             memcpy(item->id, message->id.at, message->id.len);
             item->tag = message->tag;
+            map_put(d->reading, str_of(item->id), &item->outdated);
         }
     }
     if (fetch) {

@@ -4,11 +4,6 @@
 #include "base/mem.h"
 #include "operation/dispatch_internal.h"
 
-int64_t dispatch_fence(struct dispatch *d)
-{
-    return d->config.platform->epoch << 32 | ++d->counter;
-}
-
 struct lease *lease_new(struct dispatch *d, struct dispatch_agent *agent, struct str id,
                         int64_t fence, int64_t attempts)
 {
@@ -55,8 +50,23 @@ void lease_drop(struct dispatch *d, struct lease *lease)
         lease->agent->lease_count--;
     lease->queue->running--;
     metric_add(d->running, -1);
+    if (lease->again)
+        dispatch_publish(d, str_of(lease->queue->service_id),
+                         &(struct queue_message){.id = str_of(lease->id)}, true);
     dispatch_dirty(d, lease->queue);
     mem_free(lease);
+}
+
+void lease_terminate(struct dispatch *d, struct lease *lease)
+{
+    lease->to_terminate = true;
+    lease->told_at = dispatch_now(d);
+    if (!lease->agent)
+        return;  // it is being ended as it is
+    struct noted *noted = mem_alloc(sizeof(*noted));
+    memcpy(noted->id, lease->id, sizeof(noted->id));
+    list_push_back(&lease->agent->terminate, &noted->node);
+    dispatch_dirty(d, lease->queue);
 }
 
 struct lease *lease_of(struct dispatch *d, const struct dispatch_agent *agent,
@@ -380,5 +390,6 @@ void lease_record_starts(struct dispatch *d)
 // Terminated while queued.
 void lease_execution_end_queued(struct dispatch *d, struct str id)
 {
-    ending_run(d, &(struct attempt_end){.ref = {.id = id, .fence = dispatch_fence(d)}}, true);
+    ending_run(d, &(struct attempt_end){.ref = {.id = id, .fence = fence_next(d->config.platform)}},
+               true);
 }

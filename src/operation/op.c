@@ -4,6 +4,11 @@
 #include "base/id.h"
 #include "base/mem.h"
 
+int64_t fence_next(const struct platform *platform)
+{
+    return platform->fences->epoch << 32 | ++platform->fences->last;
+}
+
 void op_event(struct op *op, const struct event *event)
 {
     struct event *copy = arena_new_of(op->arena, struct event);

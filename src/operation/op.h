@@ -24,6 +24,13 @@
 struct loop;
 struct tokens;
 
+// The numbers that order deliveries and reruns: (epoch of this start, counter), so they always grow
+// and need no commit of their own. See ARCHITECTURE.md, "Leases and fences".
+struct fences {
+    int64_t epoch;  // committed at each start (start_prepare), constant after it
+    _Atomic int64_t last;
+};
+
 // What one server process shares. Made in main/, borrowed by everyone, constant after start.
 struct platform {
     struct loop *loop;
@@ -36,8 +43,8 @@ struct platform {
     struct logs *logs;
     struct events *events;
     struct tokens *tokens;  // signs and verifies JWTs (operation/token.h)
-    int64_t epoch;          // of this start: high half of every fence
-    struct str org_id;      // the default organisation
+    struct fences *fences;
+    struct str org_id;  // the default organisation
 };
 
 enum caller_kind {
@@ -68,6 +75,9 @@ struct op {
     struct caller caller;
     struct event *events, **events_tail;  // to publish after the commit, in order
 };
+
+// The next fence. Any thread.
+int64_t fence_next(const struct platform *platform);
 
 // Notes an event; texts must live in op->arena (or longer). Published on the loop after the commit,
 // in commit order; not at all when the operation fails.

@@ -76,6 +76,8 @@ static void recovery_done(void *arg, struct err *err)
     for (size_t i = 0; err->kind == ERR_NONE && i < r->count; i++) {
         struct open_row *row = &r->rows[i];
         struct str name = str_of(r->names[row->service]);
+        if (map_get(d->leases, (struct str){row->id, ID_LEN}))
+            continue;  // its agent was faster than the read
         if (row->running) {
             orphan_add(d, row, dispatch_queue(d, name));
             continue;
@@ -132,7 +134,13 @@ void recover_expectation_met(struct dispatch *d, struct str replica_id)
     mem_free(e);
 }
 
-void recover_confirm(struct dispatch *d, struct str id) { mem_free(map_remove(d->orphans, id)); }
+bool recover_confirm(struct dispatch *d, struct str id)
+{
+    struct orphan *orphan = map_remove(d->orphans, id);
+    bool to_terminate = orphan && orphan->to_terminate;
+    mem_free(orphan);
+    return to_terminate;
+}
 
 // Orphans of services that expect nobody any more: their agents died with them.
 void recover_tick(struct dispatch *d, int64_t now)

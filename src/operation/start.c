@@ -25,7 +25,7 @@ static int next_epoch(struct op *op, struct start *start, struct err *err)
     if (text.at && (!str_int(text, &epoch) || epoch < 0))
         return err_set(err, ERR_INTERNAL, "The store's epoch is not a number: '" STR_FMT "'",
                        STR_ARG(text));
-    start->platform->epoch = epoch + 1;
+    start->platform->fences->epoch = epoch + 1;
     return tx_meta_set(op->tx, EPOCH_KEY, arena_printf(op->arena, "%lld", (long long)(epoch + 1)),
                        err);
 }

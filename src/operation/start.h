@@ -13,8 +13,8 @@ struct start_result {
 };
 
 // Commits a new epoch; at the first start also makes the organisation and the administrator, whose
-// key and password go to DIR/admin-key and DIR/admin-password (0600). Fills in platform->epoch and
-// platform->org_id (in the arena).
+// key and password go to DIR/admin-key and DIR/admin-password (0600). Fills in
+// platform->fences->epoch and platform->org_id (in the arena).
 MUST_CHECK int start_prepare(struct platform *platform, struct start_result *result,
                              struct arena *arena, struct err *err);
 

@@ -144,6 +144,14 @@ static void exchange_send(struct sim *sim, size_t replica)
     list_push_back(&sim->calls, &call->node);
 }
 
+static void cause_all(struct sim *sim, int64_t process)  // all that it was given may be lost
+{
+    for (size_t i = 0; i < sim->created; i++)
+        for (size_t k = 0; k < sim->x[i].delivery_count; k++)
+            if (sim->x[i].deliveries[k].process == process)
+                sim->x[i].deliveries[k].cause = true;
+}
+
 static void request_arrives(struct call *call)
 {
     struct sim *sim = call->sim;
@@ -159,6 +167,8 @@ static void request_arrives(struct call *call)
     }
     if (call->process != agent->process)
         return;
+    if (sim_now(sim) - agent->heard_at >= LEASE_MS)
+        cause_all(sim, agent->process);  // what was given up in the silence may be written later
     agent->heard_at = sim_now(sim);
     agent->heard_by = sim->server_number;
     for (size_t i = 0; i < call->base.held_count; i++) {
@@ -173,10 +183,17 @@ static void request_arrives(struct call *call)
 static void take_one(struct sim *sim, struct agent *agent, const struct call *call,
                      const struct dispatch_delivery *delivery)
 {
-    struct json id;
+    struct json id, value;
+    int64_t since = 0;
     (void)!json_get(json_of(delivery->body), "id", &id);
+    if (json_get(json_of(delivery->body), "since", &value))
+        (void)json_int(value, &since);
     size_t x = sim_find(sim, json_str(id, call->base.arena));
     struct held *held = held_find(agent, x);
+    if (held && held->fence < since) {  // of before a rerun
+        held_remove(agent, held);
+        held = NULL;
+    }
     if (held && held->fence >= delivery->fence)
         return;
     if (held && (held->state == LOST || held->state == RETURNED)) {
@@ -195,6 +212,7 @@ static void take_one(struct sim *sim, struct agent *agent, const struct call *ca
         sim_fail(sim, "agent %s was given more than it can hold", agent->id);
     agent->held[agent->count++] = (struct held){.x = x,
                                                 .fence = delivery->fence,
+                                                .since = since,
                                                 .state = WAITING,
                                                 .fresh_at = call->sent_at,
                                                 .named_at = call->answered_at};
@@ -494,10 +512,7 @@ void agent_die(struct sim *sim, size_t replica)
     if (agent->hello)
         agent->hello->abandoned = true;
     agent->hello = NULL;
-    for (size_t i = 0; i < sim->created; i++)
-        for (size_t k = 0; k < sim->x[i].delivery_count; k++)
-            if (sim->x[i].deliveries[k].process == agent->process)
-                sim->x[i].deliveries[k].cause = true;
+    cause_all(sim, agent->process);
     calls_break(sim, replica);
 }
 

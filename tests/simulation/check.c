@@ -77,7 +77,10 @@ static void check_final(struct sim *sim, size_t index, const struct execution *r
     if (known(row->attempts) > x->max_attempts)
         sim_fail(sim, "%zu ended in attempt %" PRId64 " of %" PRId64, index, row->attempts,
                  x->max_attempts);
-    if (str_is(row->status, "success")) {
+    if (str_is(row->output, "\"outside\"")) {
+        if (!x->report_asked)
+            sim_fail(sim, "%zu ended with a report that nobody made", index);
+    } else if (str_is(row->status, "success")) {
         check_result(sim, index, row);
     } else if (lost) {
         bool reruns = x->service == 0 && known(row->attempts) < x->max_attempts;
@@ -114,7 +117,7 @@ static void check_row(struct sim *sim, size_t index, const struct execution *row
     if (x->final && !final) {
         if (!x->rerun_asked || known(row->attempts) != 0)
             sim_fail(sim, "%zu is open again, and nobody asked", index);
-        x->rerun_asked = false;
+        x->rerun_asked = x->report_asked = false;
         x->reruns++;
         x->attempts = 0;
     } else if (x->final && (text != x->text || known(row->fence) != x->fence ||
@@ -154,6 +157,27 @@ void check_write(void *arg, struct tx *tx)
 
 // ── deliveries ───────────────────────────────────────────────────────────────────────────────
 
+// May the server have given up what `held` says, for its agent's long silence?
+static bool given_up(struct sim *sim, const struct agent *agent, const struct held *held)
+{
+    int64_t quiet = sim_now(sim) - held->named_at;
+    if (quiet < LEASE_MS)
+        return false;
+    if (agent->heard_at > held->named_at || quiet >= 2 * LEASE_MS)
+        return true;
+    return agent->heard_by != sim->server_number && sim_now(sim) - sim->opened_at >= LEASE_MS;
+}
+
+static void note_given_up(struct sim *sim, size_t x)
+{
+    for (size_t i = 0; i < REPLICAS; i++) {
+        struct agent *agent = &sim->agents[i];
+        for (size_t k = 0; agent->alive && k < agent->count; k++)
+            if (agent->held[k].x == x && given_up(sim, agent, &agent->held[k]))
+                agent->held[k].given_up = true;
+    }
+}
+
 void check_delivery(struct sim *sim, size_t replica, const struct dispatch_delivery *delivery)
 {
     struct json id;
@@ -175,19 +199,9 @@ void check_delivery(struct sim *sim, size_t replica, const struct dispatch_deliv
     x->deliveries[x->delivery_count++] = (struct delivery_seen){
         .fence = delivery->fence, .process = sim->agents[replica].process, .replica = replica};
     sim->counts.deliveries++;
+    note_given_up(sim, index);
     sim_trace(sim, "%zu to %s with fence %" PRIx64, index, sim->agents[replica].id,
               delivery->fence);
-}
-
-// May the server have given up what `held` says, for its agent's long silence?
-static bool given_up(struct sim *sim, const struct agent *agent, const struct held *held)
-{
-    int64_t quiet = sim_now(sim) - held->named_at;
-    if (quiet < LEASE_MS)
-        return false;
-    if (agent->heard_at > held->named_at || quiet >= 2 * LEASE_MS)
-        return true;
-    return agent->heard_by != sim->server_number && sim_now(sim) - sim->opened_at >= LEASE_MS;
 }
 
 void check_start(struct sim *sim, size_t replica, const struct held *held)
@@ -197,8 +211,13 @@ void check_start(struct sim *sim, size_t replica, const struct held *held)
         for (size_t k = 0; i != replica && other->alive && k < other->count; k++) {
             if (other->held[k].x != held->x || other->held[k].state != RUNNING)
                 continue;
+            // Ended from outside and asked for again, with a new server in between: that one tells
+            // the first agent to stop, but does not wait for it.
+            if (other->held[k].fence < held->since &&
+                other->held[k].fence >> 32 < held->fence >> 32)
+                continue;
             sim->counts.doubles++;
-            if (!given_up(sim, other, &other->held[k]))
+            if (!other->held[k].given_up && !given_up(sim, other, &other->held[k]))
                 sim_fail(sim, "%zu starts at %s while it runs at %s", held->x,
                          sim->agents[replica].id, other->id);
         }

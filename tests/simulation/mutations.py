@@ -37,7 +37,13 @@ MUTATIONS = {
     "dead-agent-keeps-leases": ("lease_end(d, lease, reason, true);", "(void)reason;"),
     "hello-keeps-the-message": ("            recover_confirm(d, held[i].id);\n", ""),
     "termination-ignored": ("rerun && !execution.to_terminate && attempts", "rerun && attempts"),
-    "fences-start-again": ("d->config.platform->epoch << 32 | ++d->counter", "++d->counter"),
+    "fences-start-again": ("platform->fences->epoch << 32 | ++platform->fences->last", "++platform->fences->last"),
+    "rerun-keeps-the-fence": ("out->fence = out->rerun_fence = fence_next(op->platform);", ""),
+    "rerun-beside-the-old-run": ("        lease->again = true;", "        dispatch_publish(d, event->service_id, &(struct queue_message){.id = event->id}, false);"),
+    "rerun-forgotten": ("    if (lease->again)\n", "    if (false)\n"),
+    "rerun-takes-an-old-result": ("execution->rerun_fence > 0)", "false)"),
+    "outdated-read-handed-out": ("err->kind != ERR_NONE || item->outdated ||", "err->kind != ERR_NONE ||"),
+    "orphan-not-told": ("        orphan->to_terminate = true;", "        (void)orphan;"),
 }
 
 

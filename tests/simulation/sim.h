@@ -23,10 +23,11 @@ enum held_state { WAITING, RUNNING, DONE, LOST, RETURNED };
 
 struct held {  // an execution at an agent
     size_t x;
-    int64_t fence;
+    int64_t fence, since;
     enum held_state state;
     int64_t fresh_at;  // when the newest exchange was sent that gave or confirmed it
     int64_t named_at;  // when the server last heard of it from this agent, or sent it
+    bool given_up;     // its agent was silent for so long that somebody else was given it
 };
 
 struct agent {
@@ -66,7 +67,7 @@ struct execution_seen {
     bool to_terminate;
     int64_t fence, attempts;
     uint64_t text;  // hash of status and output
-    bool rerun_asked;
+    bool rerun_asked, report_asked;
     bool over;  // its end was published, and no rerun since
     struct delivery_seen deliveries[DELIVERY_MAX];
     size_t delivery_count;
@@ -78,6 +79,7 @@ struct sim {
     bool trace, calm;  // calm: nothing fails any more
     struct clock_fake clock;
     struct settings settings;
+    struct fences fences;
     struct platform platform;
     const char *store_driver, *queue_driver;
     char folder[64];
@@ -93,7 +95,8 @@ struct sim {
     struct execution_seen x[EXECUTIONS];
     size_t created;
     struct sim_counts {
-        int64_t steps, deliveries, results, counted, crashes, deaths, reruns, terminated, doubles;
+        int64_t steps, deliveries, results, counted, crashes, deaths, reruns, terminated, reported,
+            doubles;
     } counts;
 };
 
@@ -112,6 +115,7 @@ void store_end(struct sim *sim);
 void world_create(struct sim *sim);
 void world_terminate(struct sim *sim);
 void world_rerun(struct sim *sim);
+void world_report(struct sim *sim);  // somebody outside says how it ended
 
 // agent.c
 void agent_start(struct sim *sim, size_t replica, bool same_name);

@@ -89,6 +89,8 @@ static void step(struct sim *sim)
         world_terminate(sim);
     else if (what < 14)
         world_rerun(sim);
+    else if (what < 15)
+        world_report(sim);
     else if (what < 65)
         agent_talk(sim, replica);
     else if (what < 100)
@@ -119,7 +121,7 @@ static bool all_over(struct sim *sim)
     for (size_t i = 0; i < sim->created; i++)
         if (!sim->x[i].final)
             return false;
-    return true;
+    return map_count(sim->dispatch->leases) == 0;  // one ended from outside may still run
 }
 
 // Nothing fails any more: all that was accepted must come to its end.
@@ -164,8 +166,10 @@ static void sim_begin(struct sim *sim, uint64_t seed)
     sim->queue_driver = seed % 3 == 0 ? "memory" : "embedded";
     sim->arena = arena_new();
     list_init(&sim->calls);
-    sim->platform = (struct platform){
-        .loop = loop_new(), .clock = &sim->clock.clock, .settings = &sim->settings};
+    sim->platform = (struct platform){.fences = &sim->fences,
+                                      .loop = loop_new(),
+                                      .clock = &sim->clock.clock,
+                                      .settings = &sim->settings};
     stage_timers(sim->platform.loop, sim->clock.mono_ms);
     store_begin(sim);
     for (size_t i = 0; i < REPLICAS; i++)
@@ -191,6 +195,7 @@ static void counts_add(struct sim_counts *sum, const struct sim_counts *one)
     sum->deaths += one->deaths;
     sum->reruns += one->reruns;
     sum->terminated += one->terminated;
+    sum->reported += one->reported;
     sum->doubles += one->doubles;
 }
 
@@ -220,9 +225,9 @@ static void test_any_schedule(void **state)
     print_message("%" PRIu64 " seeds, %" PRId64 " steps: %" PRId64 " deliveries, %" PRId64
                   " results, %" PRId64 " lost attempts, %" PRId64 " server and %" PRId64
                   " agent deaths, %" PRId64 " reruns, %" PRId64 " terminations, %" PRId64
-                  " taken over from silent agents\n",
+                  " ends from outside, %" PRId64 " taken over from silent agents\n",
                   count, sum.steps, sum.deliveries, sum.results, sum.counted, sum.crashes,
-                  sum.deaths, sum.reruns, sum.terminated, sum.doubles);
+                  sum.deaths, sum.reruns, sum.terminated, sum.reported, sum.doubles);
 }
 
 int main(void)

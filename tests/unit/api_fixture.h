@@ -25,6 +25,7 @@
 struct fixture {
     char folder[64], url[128];
     struct settings settings;
+    struct fences fences;
     struct platform platform;
     struct start_result start;
     struct api *api;
@@ -171,7 +172,8 @@ static inline struct fixture *fx_new(const char *store, char **options)
     fx->settings.data = fx->folder;
     fx->settings.listen = "127.0.0.1:0";
     assert_int_equal(settings_complete(&fx->settings, fx->arena, &err), 0);
-    *p = (struct platform){.loop = loop_new(),
+    *p = (struct platform){.fences = &fx->fences,
+                           .loop = loop_new(),
                            .clock = clock_system(),
                            .settings = &fx->settings,
                            .metrics = metrics_new(),

@@ -20,6 +20,7 @@
 
 struct world {
     struct settings settings;
+    struct fences fences;
     struct platform platform;
     struct arena *arena;
     struct project project;
@@ -67,6 +68,7 @@ static void with_world(void (*test)(struct op *op))
     world.project.id = STR("p1");
     world.project.name = STR("project");
     world.project.org_id = STR("o1");
+    world.platform.fences = &world.fences;
     world.platform.loop = loop_new();
     world.platform.log = log_new(-1, LOG_ERROR, LOG_TEXT);
     world.platform.clock = clock_system();
