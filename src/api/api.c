@@ -10,6 +10,7 @@
 #include "api/wait.h"
 #include "base/id.h"
 #include "base/mem.h"
+#include "net/http_server.h"
 #include "operation/execution.h"
 
 static void metrics_init(struct api *api)
@@ -37,6 +38,7 @@ static struct http_server *listen_public(struct api *api, struct err *err)
     const struct settings *settings = api->config.platform->settings;
     struct http_server_config config = {
         .listen = settings->listen,
+        .listener = api->config.listener,
         .tls_cert = settings->tls_cert,
         .tls_key = settings->tls_key,
         .body_max = settings->body_max,
@@ -93,6 +95,7 @@ struct api *api_start(const struct api_config *config, struct err *err)
     if (config->dispatch) {
         api->link = agent_link_start(config->platform, config->dispatch, err);
         if (!api->link) {
+            http_listener_close(config->listener);
             api_free(api);
             return NULL;
         }

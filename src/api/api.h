@@ -10,11 +10,13 @@
 struct api;
 struct dispatch;
 struct driver;
+struct http_listener;
 
 struct api_config {
     const struct platform *platform;
     struct dispatch *dispatch;
     struct driver *driver;
+    struct http_listener *listener;  // of the public API; taken. NULL: --listen says where
 };
 
 struct api *api_start(const struct api_config *config, struct err *err);  // both listeners

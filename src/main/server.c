@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "base/mem.h"
 #include "control/control.h"
+#include "net/http_server.h"
 #include "net/loop.h"
 #include "operation/secret_file.h"
 #include "operation/start.h"
@@ -21,6 +22,7 @@
 struct server {
     struct arena *arena;
     struct settings settings;
+    struct http_listener *listener;  // until the API takes it
     struct fences fences;
     struct platform platform;
     struct queue *queue;
@@ -107,6 +109,36 @@ static void on_fatal(void *arg, const struct err *err)
 
 // ── starting ─────────────────────────────────────────────────────────────────────────────────
 
+static void tell_secret(struct server *server, const char *label, const char *path)
+{
+    char value[4096];
+    size_t len;
+    struct err err = ERR_INIT;
+    if (secret_file_read(path, value, sizeof(value), &len, &err))
+        return;
+    const char *text = arena_cstr(server->arena, (struct str){value, len});
+    if (str_is(STR("json"), server->settings.log_format))
+        log_info(server->platform.log, "server", "%s of admin@localhost: %s (%s)", label, text,
+                 path);
+    else
+        fprintf(stderr, "  %-9s %s\n            (%s)\n", label, text, path);
+}
+
+// Once, when they were made: how to log in.
+static void greet(struct server *server)
+{
+    if (!server->started.first)
+        return;
+    bool text = !str_is(STR("json"), server->settings.log_format);
+    if (text)
+        fprintf(stderr, "\nDrover keeps its data in %s. The administrator is admin@localhost:\n",
+                server->settings.data);
+    tell_secret(server, "password", server->started.password_file);
+    tell_secret(server, "API key", server->started.key_file);
+    if (text)
+        fputc('\n', stderr);
+}
+
 static int open_state(struct server *server, struct err *err)
 {
     struct platform *p = &server->platform;
@@ -134,7 +166,10 @@ static int open_state(struct server *server, struct err *err)
     p->tokens = tokens_open(s->data, p->clock, err);
     if (!p->tokens)
         return -1;
-    return start_prepare(p, &server->started, server->arena, err);
+    if (start_prepare(p, &server->started, server->arena, err))
+        return -1;
+    greet(server);
+    return 0;
 }
 
 static int open_work(struct server *server, struct err *err)
@@ -177,36 +212,20 @@ static int open_work(struct server *server, struct err *err)
     return 0;
 }
 
-static void print_file(const char *label, const char *path, struct arena *arena)
-{
-    char value[4096];
-    size_t len;
-    struct err err = ERR_INIT;
-    if (secret_file_read(path, value, sizeof(value), &len, &err) == 0)
-        fprintf(stderr, "  %-9s %s\n            (%s)\n", label,
-                arena_cstr(arena, (struct str){value, len}), path);
-}
-
-// Once, at the first start: how to log in.
-static void greet(struct server *server)
-{
-    if (!server->started.first)
-        return;
-    fprintf(stderr, "\nDrover keeps its data in %s. The administrator is admin@localhost:\n",
-            server->settings.data);
-    print_file("password", server->started.password_file, server->arena);
-    print_file("API key", server->started.key_file, server->arena);
-    fputc('\n', stderr);
-}
-
 // The queue is rebuilt and surviving agents are expected: now let clients and agents in.
 static void on_recovered(void *arg, struct err *err)
 {
     struct server *server = arg;
     struct api_config config = {
-        .platform = &server->platform, .dispatch = server->dispatch, .driver = server->driver};
-    if (err->kind == ERR_NONE && !server->stopping)
+        .platform = &server->platform,
+        .dispatch = server->dispatch,
+        .driver = server->driver,
+        .listener = server->listener,
+    };
+    if (err->kind == ERR_NONE && !server->stopping) {
+        server->listener = NULL;
         server->api = api_start(&config, err);
+    }
     if (!server->api) {
         log_error(server->platform.log, "server", "cannot start: %s", err->message);
         server->exit_code = 1;
@@ -214,7 +233,6 @@ static void on_recovered(void *arg, struct err *err)
         return;
     }
     control_start(server->control);
-    greet(server);
     log_info(server->platform.log, "server", "ready at %s (data in %s, admin key in %s/admin-key)",
              server->settings.public_url, server->settings.data, server->settings.data);
 }
@@ -240,6 +258,7 @@ static void close_all(struct server *server)
         blobs_close(p->blobs);
     if (p->events)
         events_free(p->events);
+    http_listener_close(server->listener);
     metrics_free(p->metrics);
     log_free(p->log);
     arena_free(server->arena);
@@ -264,17 +283,35 @@ static int start(struct server *server, struct err *err)
     return 0;
 }
 
+// Before anything is made: a port that is taken fails at once, and with port 0 the public URL and
+// the log need the one that was picked.
+static int listen_first(struct server *server, struct err *err)
+{
+    server->listener = http_listener_open(server->settings.listen, err);
+    if (!server->listener)
+        return -1;
+    struct str listen = str_of(server->settings.listen);
+    if (str_ends(listen, STR(":0")) && !str_starts(listen, STR("unix:"))) {
+        struct str address = str_of(http_listener_address(server->listener));
+        server->settings.listen = arena_cstr(server->arena, address);
+    }
+    return 0;
+}
+
 int server_main(int argc, char **argv)
 {
     struct server server = {.arena = arena_new()};
     struct err err = ERR_INIT;
     const char *config = option_peek(&settings_table, argc, argv, "--config");
     if (option_load(&settings_table, &argc, argv, config, &server.settings, server.arena, &err) ||
-        settings_complete(&server.settings, server.arena, &err) ||
-        (argc > 1 && err_set(&err, ERR_BAD_INPUT, "'%s' is not an option", argv[1]))) {
-        fprintf(stderr, "drover server: %s\nSee `drover server --help`.\n", err.message);
+        (argc > 1 && err_set(&err, ERR_BAD_INPUT, "'%s' is not an option", argv[1])) ||
+        listen_first(&server, &err) || settings_complete(&server.settings, server.arena, &err)) {
+        bool misused = err.kind == ERR_BAD_INPUT;
+        fprintf(stderr, "drover server: %s\n%s", err.message,
+                misused ? "See `drover server --help`.\n" : "");
+        http_listener_close(server.listener);
         arena_free(server.arena);
-        return 2;
+        return misused ? 2 : 1;
     }
     umask(0077);
     if (start(&server, &err)) {

@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "net/http_internal.h"
 #include "net/loop.h"
 
 #define SPARES_MAX 32
@@ -24,6 +26,8 @@ struct http_client {
     uv_timer_t timer;
     char *origin;       // what paths are appended to
     char *unix_path;    // NULL on TCP
+    char *unix_name;    // by which the kernel finds it; unix_path when there is no better one
+    int unix_folder;    // open while unix_name is used; -1
     char *bearer_line;  // "authorization: Bearer …"; NULL: none
     char *ca_file;
     int64_t connect_ms, body_max;
@@ -282,7 +286,7 @@ static void set_connection(struct http_call *call, const struct http_call_config
     buf_add(&url, config->path, strlen(config->path) + 1);
     curl_easy_setopt(easy, CURLOPT_URL, url.at);
     if (client->unix_path)
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, client->unix_path);
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, client->unix_name);
     if (client->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, client->ca_file);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -344,12 +348,20 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
 {
     struct http_client *client = mem_alloc(sizeof(*client));
     client->uv = loop_uv(loop);
+    client->unix_folder = -1;
     list_init(&client->calls);
     client->connect_ms = config->connect_ms > 0 ? config->connect_ms : CONNECT_MS;
     client->body_max = config->body_max > 0 ? config->body_max : BODY_MAX;
     const char *url = config->base_url;
     if (strncmp(url, "unix:", 5) == 0) {
+        char name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+        struct err err = ERR_INIT;
         client->unix_path = mem_copy(url + 5, strlen(url + 5));
+        // A name that cannot be had is what the first call fails with.
+        const char *use = http_unix_name(url + 5, name, sizeof(name), &client->unix_folder, &err)
+                              ? client->unix_path
+                              : name;
+        client->unix_name = mem_copy(use, strlen(use));
         url = "http://localhost";
     }
     size_t len = strlen(url);
@@ -400,6 +412,9 @@ static void release(struct http_client *client)
         return;
     mem_free(client->origin);
     mem_free(client->unix_path);
+    mem_free(client->unix_name);
+    if (client->unix_folder >= 0)
+        close(client->unix_folder);
     mem_free(client->bearer_line);
     mem_free(client->ca_file);
     mem_free(client);

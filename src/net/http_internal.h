@@ -41,8 +41,7 @@ struct http_server {
     struct loop *loop;
     uv_loop_t *uv;
     struct MHD_Daemon *mhd;
-    char *unix_path;           // to unlink at the end; NULL on TCP
-    char address[256];         // as http_server_address gives it
+    struct http_listener *listener;
     char *tls_cert, *tls_key;  // PEM texts; MHD borrows them
 
     uv_poll_t poll;        // MHD's epoll descriptor
@@ -147,9 +146,17 @@ void http_spares_free(struct http_server *server);
 // http_server.c
 void http_pump_soon(struct http_server *server);
 
-// http_listen.c: makes the listening socket and writes where it listens; -1 with err.
-MUST_CHECK int http_listen(const char *where, char *address, size_t size, char **unix_path,
-                           struct err *err);
+// http_unix.c: a name that fits into sockaddr_un (`size` of sun_path). A path that is too long is
+// named through *folder, which must stay open as long as the name is used; -1: it is not needed.
+MUST_CHECK int http_unix_name(const char *path, char *name, size_t size, int *folder,
+                              struct err *err);
+
+// http_listen.c
+struct http_listener {
+    int fd;             // -1: MHD's by now
+    char *unix_path;    // to unlink at the end; NULL on TCP
+    char address[256];  // as http_server_address gives it
+};
 
 // http_reply.c: queues request->response with MHD.
 enum MHD_Result http_reply_queue(struct http_request *request);

@@ -18,16 +18,16 @@
 #define BACKLOG 4096  // the kernel cuts it to net.core.somaxconn
 
 // A socket file that nobody answers on is left over from a process that was killed.
-static int remove_stale(const struct sockaddr_un *where, struct err *err)
+static int remove_stale(const struct sockaddr_un *where, const char *path, struct err *err)
 {
     struct stat info;
-    if (lstat(where->sun_path, &info) != 0)
+    if (lstat(path, &info) != 0)
         return 0;
     if (!S_ISSOCK(info.st_mode))
         return err_set(err, ERR_CONFLICT,
                        "cannot listen on unix:%s: a file that is not a socket is there; "
                        "remove it or choose another path",
-                       where->sun_path);
+                       path);
     _cleanup_fd_ int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (probe < 0)
         return err_errno(err, ERR_INTERNAL, errno, "cannot make a socket");
@@ -35,24 +35,18 @@ static int remove_stale(const struct sockaddr_un *where, struct err *err)
         return err_set(err, ERR_CONFLICT,
                        "cannot listen on unix:%s: another process listens there; stop it or "
                        "choose another path",
-                       where->sun_path);
-    if (unlink(where->sun_path) != 0 && errno != ENOENT)
-        return err_errno(err, ERR_CONFLICT, errno, "cannot remove the stale socket %s",
-                         where->sun_path);
+                       path);
+    if (unlink(path) != 0 && errno != ENOENT)
+        return err_errno(err, ERR_CONFLICT, errno, "cannot remove the stale socket %s", path);
     return 0;
 }
 
 static int listen_unix(const char *path, struct err *err)
 {
     struct sockaddr_un where = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
-    if (len == 0 || len >= sizeof(where.sun_path))
-        return err_set(
-            err, ERR_BAD_INPUT,
-            "cannot listen on unix:%s: the path must have 1 to %zu bytes; choose a shorter one",
-            path, sizeof(where.sun_path) - 1);
-    memcpy(where.sun_path, path, len + 1);
-    if (remove_stale(&where, err) != 0)
+    _cleanup_fd_ int folder = -1;
+    if (http_unix_name(path, where.sun_path, sizeof(where.sun_path), &folder, err) ||
+        remove_stale(&where, path, err))
         return -1;
     _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -152,19 +146,36 @@ static void write_address(int fd, char *out, size_t size)
     }
 }
 
-int http_listen(const char *where, char *address, size_t size, char **unix_path, struct err *err)
+struct http_listener *http_listener_open(const char *listen, struct err *err)
 {
-    *unix_path = NULL;
-    if (strncmp(where, "unix:", 5) == 0) {
-        int fd = listen_unix(where + 5, err);
-        if (fd >= 0) {
-            *unix_path = mem_copy(where + 5, strlen(where + 5));
-            snprintf(address, size, "%s", where);
-        }
-        return fd;
+    bool local = strncmp(listen, "unix:", 5) == 0;
+    int fd = local ? listen_unix(listen + 5, err) : listen_tcp(listen, err);
+    if (fd < 0)
+        return NULL;
+    struct http_listener *listener = mem_alloc(sizeof(*listener));
+    listener->fd = fd;
+    if (local) {
+        listener->unix_path = mem_copy(listen + 5, strlen(listen + 5));
+        snprintf(listener->address, sizeof(listener->address), "%s", listen);
+    } else {
+        write_address(fd, listener->address, sizeof(listener->address));
     }
-    int fd = listen_tcp(where, err);
-    if (fd >= 0)
-        write_address(fd, address, size);
-    return fd;
+    return listener;
+}
+
+const char *http_listener_address(const struct http_listener *listener)
+{
+    return listener->address;
+}
+
+void http_listener_close(struct http_listener *listener)
+{
+    if (!listener)
+        return;
+    if (listener->fd >= 0)
+        close(listener->fd);
+    if (listener->unix_path)
+        unlink(listener->unix_path);
+    mem_free(listener->unix_path);
+    mem_free(listener);
 }

@@ -219,7 +219,8 @@ static unsigned clamp_unsigned(int64_t n)
 static struct MHD_Daemon *start_daemon(struct http_server *server, int listen_fd)
 {
     const struct http_server_config *config = &server->config;
-    unsigned per_address = server->unix_path ? 0 : clamp_unsigned(config->per_address_max);
+    unsigned per_address = server->listener->unix_path ? 0
+                                                       : clamp_unsigned(config->per_address_max);
     struct MHD_OptionItem options[16] = {
         {MHD_OPTION_LISTEN_SOCKET, listen_fd, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_POOL, NULL},
@@ -269,10 +270,8 @@ static void open_handles(struct http_server *server)
 
 static void free_server(struct http_server *server)
 {
-    if (server->unix_path)
-        unlink(server->unix_path);
+    http_listener_close(server->listener);
     http_spares_free(server);
-    mem_free(server->unix_path);
     mem_free(server->tls_cert);
     mem_free(server->tls_key);
     mem_free(server);
@@ -290,24 +289,22 @@ struct http_server *http_server_start(struct loop *loop, const struct http_serve
     list_init(&server->requests);
     list_init(&server->spares);
     list_init(&server->lingers);
-    _cleanup_fd_ int fd = -1;
-    if (read_tls(server, err) == 0)
-        fd = http_listen(config->listen, server->address, sizeof(server->address),
-                         &server->unix_path, err);
-    if (fd < 0) {
+    server->listener = config->listener;
+    if (read_tls(server, err) ||
+        (!server->listener && !(server->listener = http_listener_open(config->listen, err)))) {
         free_server(server);
         return NULL;
     }
-    server->mhd = start_daemon(server, fd);
+    server->mhd = start_daemon(server, server->listener->fd);
     if (!server->mhd) {
-        err_set(err, ERR_BAD_INPUT, "cannot serve on %s%s", server->address,
+        err_set(err, ERR_BAD_INPUT, "cannot serve on %s%s", server->listener->address,
                 server->tls_cert ? ": the certificate and the key do not fit together, or one is "
                                    "not PEM"
                                  : "");
         free_server(server);
         return NULL;
     }
-    fd = -1;  // MHD's from here on
+    server->listener->fd = -1;  // MHD's from here on
     open_handles(server);
     return server;
 }
@@ -315,7 +312,7 @@ struct http_server *http_server_start(struct loop *loop, const struct http_serve
 void http_server_address(const struct http_server *server, char *out, size_t size)
 {
     if (size > 0)
-        snprintf(out, size, "%s", server->address);
+        snprintf(out, size, "%s", server->listener->address);
 }
 
 int64_t http_server_connections(const struct http_server *server) { return server->connections; }

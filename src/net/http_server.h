@@ -19,8 +19,17 @@ struct loop;
 struct http_server;
 struct http_request;
 
+// A listening socket from before its server, so that the port is known and taken early. Clients
+// that come meanwhile wait in the accept queue.
+struct http_listener;
+struct http_listener *http_listener_open(const char *listen, struct err *err);
+const char *http_listener_address(const struct http_listener *listener);  // "127.0.0.1:8080"
+void http_listener_close(struct http_listener *listener);                 // NULL is fine
+
 struct http_server_config {
     const char *listen;  // "HOST:PORT" ("[::1]:0" picks a port) or "unix:PATH" (mode 0600)
+    struct http_listener *listener;  // instead of listen; the server's from the start on, also when
+                                     // that fails
     const char *tls_cert, *tls_key;  // PEM files; both NULL: plain HTTP
     int64_t body_max;  // bytes of a buffered body; over it the answer is 413 naming body_option
     const char *body_option;  // "--max-body"
