@@ -64,6 +64,7 @@ struct agent {
     int64_t ready_at;
     int64_t restart_ms;  // back-off
     struct loop_timer *restart;
+    struct loop_timer *loading;  // until the runner is ready: its init may hang
     int deaths_before_ready;
     struct buf last_words;  // end of the runner's stderr
     bool output_paused;
@@ -90,6 +91,7 @@ void agent_watch(struct agent *agent);  // ticks are needed from now on
 void agent_prepare(struct agent *agent);  // code → environment → runner
 void agent_cancel_preparing(struct agent *agent);
 void agent_start_runner(struct agent *agent);
+void agent_loading_over(struct agent *agent);
 void agent_system_line(struct agent *agent, const char *level, struct str message);
 
 // agent_runner.c

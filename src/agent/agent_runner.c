@@ -47,6 +47,7 @@ static void take_ready(struct agent *agent, struct json frame)
     json_get(frame, "dtlpy", &dtlpy);
     log_info(agent->log, "agent", "the runner is ready: python " STR_FMT ", dtlpy " STR_FMT,
              STR_ARG(python.text), STR_ARG(dtlpy.text));
+    agent_loading_over(agent);
     agent->runner_ready = true;
     agent->ready_at = agent_now(agent);
     agent->deaths_before_ready = 0;
@@ -182,6 +183,7 @@ void agent_on_runner_exit(void *arg, int status, const char *broken)
 {
     struct agent *agent = arg;
     bool was_ready = agent->runner_ready, expected = agent->stop_sent || agent->kill_sent;
+    agent_loading_over(agent);
     agent->runner = NULL;
     agent->runner_ready = agent->output_paused = false;
     agent->credit_stale += agent->credit_out;

@@ -183,6 +183,7 @@ static void write_load(struct agent *agent, struct buf *out)
         json_w_pair_str(&w, "url", str_of(assignment->sdk_url));
         json_w_pair_str(&w, "gate", str_of(assignment->sdk_gate));
         json_w_pair_str(&w, "token", str_of(assignment->sdk_token));
+        json_w_pair_raw(&w, "certificate", assignment->sdk_certificate.text);
         json_w_object_end(&w);
     } else {
         json_w_null(&w);
@@ -194,6 +195,24 @@ static void write_load(struct agent *agent, struct buf *out)
     json_w_pair_raw(&w, "limits", assignment->limits.text);
     json_w_object_end(&w);
     frame_end(out, begun);
+}
+
+void agent_loading_over(struct agent *agent)
+{
+    loop_timer_cancel(agent->loading);
+    agent->loading = NULL;
+}
+
+static void on_loading_late(void *arg)
+{
+    struct agent *agent = arg;
+    struct err err = ERR_INIT;
+    agent_loading_over(agent);
+    err_set(&err, ERR_UNAVAILABLE,
+            "timeout: importing the module and its init took longer than %lld s "
+            "(executionTimeout)",
+            (long long)agent->assignment.execution_timeout_s);
+    fail(agent, "init", &err);
 }
 
 void agent_start_runner(struct agent *agent)
@@ -219,6 +238,9 @@ void agent_start_runner(struct agent *agent)
         fail(agent, "internal", &err);
         return;
     }
+    int64_t limit_s = agent->assignment.execution_timeout_s;
+    if (limit_s > 0 && limit_s < INT64_MAX / 4000)
+        agent->loading = loop_timer_start(agent->loop, limit_s * 1000, 0, on_loading_late, agent);
     write_load(agent, runner_out(agent->runner));
 }
 

@@ -159,6 +159,7 @@ int assignment_parse(struct str body, struct assignment *out, struct arena *aren
     out->sdk_url = text(sdk, "url", arena);
     out->sdk_gate = text(sdk, "gate", arena);
     out->sdk_token = text(sdk, "token", arena);
+    out->sdk_certificate = member(sdk, "certificate");
     if (parse_numbers(all, out, err) || parse_code(member(all, "code"), &out->code, arena, err) ||
         parse_requirements(member(all, "requirements"), out, arena, err) ||
         parse_env(member(all, "env"), out, arena, err))

@@ -37,6 +37,7 @@ struct assignment {  // texts and JSON live in the arena
     const char **env;  // "NAME=value"
     size_t env_count;
     const char *sdk_url, *sdk_gate, *sdk_token;  // NULL: no SDK
+    struct json sdk_certificate;                 // PEM, or null
     int64_t log_line_bytes, output_bytes;
 };
 

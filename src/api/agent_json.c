@@ -294,9 +294,10 @@ static void write_code(struct json_writer *w, const struct assignment *a, struct
     json_w_object_end(w);
 }
 
-static void write_sdk(struct json_writer *w, const struct settings *settings,
-                      const struct assignment *a, struct arena *arena)
+static void write_sdk(struct json_writer *w, const struct agent_hello *hello, struct arena *arena)
 {
+    const struct settings *settings = hello->settings;
+    const struct assignment *a = hello->assignment;
     struct str gate = str_of(settings->public_url);
     json_w_key(w, "sdk");
     json_w_object(w);
@@ -304,6 +305,7 @@ static void write_sdk(struct json_writer *w, const struct settings *settings,
     json_w_pair_str(w, "gate", gate);
     json_w_pair_str(w, "token", a->token);
     json_w_pair_int(w, "expiresAt", a->token_expires_at);
+    json_w_pair_str(w, "certificate", hello->certificate);
     json_w_object_end(w);
     json_w_key(w, "limits");
     json_w_object(w);
@@ -354,7 +356,7 @@ void agent_write_hello(const struct agent_hello *hello, struct arena *arena, str
     write_entities(&w, hello->assignment);
     write_code(&w, hello->assignment, arena);
     write_run(&w, hello->assignment);
-    write_sdk(&w, hello->settings, hello->assignment, arena);
+    write_sdk(&w, hello, arena);
     json_w_key(&w, "held");
     json_w_array(&w);
     for (size_t i = 0; i < hello->held_count; i++) {

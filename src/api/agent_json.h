@@ -31,6 +31,7 @@ struct agent_hello {
     size_t held_count;
     const struct assignment *assignment;
     const struct settings *settings;
+    struct str certificate;  // PEM, or absent
 };
 void agent_write_hello(const struct agent_hello *hello, struct arena *arena, struct buf *out);
 

@@ -14,6 +14,7 @@ struct agent_link {
     const struct platform *platform;
     struct dispatch *dispatch;
     struct http_server *server;
+    char *certificate;  // of the public API; NULL: no TLS
 };
 
 // One request. Its arena outlives the connection: store jobs may still read from it.
@@ -157,6 +158,7 @@ static void hello_done(void *arg, struct err *err)
                                     .held = call->held,
                                     .held_count = call->kept,
                                     .assignment = &call->assignment,
+                                    .certificate = str_of(call->link->certificate),
                                     .settings = call->link->platform->settings};
         agent_write_hello(&hello, call->arena, &buf);
         http_reply(call->http, 200, "application/json", buf);
@@ -336,6 +338,12 @@ struct agent_link *agent_link_start(const struct platform *platform, struct disp
     return link;
 }
 
+void agent_link_trust(struct agent_link *link, const char *certificate)
+{
+    mem_free(link->certificate);
+    link->certificate = certificate ? mem_copy(certificate, strlen(certificate)) : NULL;
+}
+
 struct link_stop {
     struct agent_link *link;
     void (*done)(void *arg);
@@ -345,6 +353,7 @@ struct link_stop {
 static void on_stopped(void *arg)
 {
     struct link_stop *stop = arg;
+    mem_free(stop->link->certificate);
     mem_free(stop->link);
     if (stop->done)
         stop->done(stop->arg);

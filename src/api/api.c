@@ -101,8 +101,11 @@ struct api *api_start(const struct api_config *config, struct err *err)
         }
     }
     api->server = listen_public(api, err);
-    if (api->server)
+    if (api->server) {
+        if (api->link)
+            agent_link_trust(api->link, http_server_certificate(api->server));
         return api;
+    }
     if (api->link)
         agent_link_stop(api->link, 0, NULL, NULL);
     api_free(api);

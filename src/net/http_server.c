@@ -315,6 +315,8 @@ void http_server_address(const struct http_server *server, char *out, size_t siz
         snprintf(out, size, "%s", server->listener->address);
 }
 
+const char *http_server_certificate(const struct http_server *server) { return server->tls_cert; }
+
 int64_t http_server_connections(const struct http_server *server) { return server->connections; }
 
 // ── stop ─────────────────────────────────────────────────────────────────────────────────────

@@ -58,6 +58,7 @@ void http_server_address(const struct http_server *server, char *out,
 // rest are cut. on_stopped then runs and the server is freed.
 void http_server_stop(struct http_server *server, int64_t grace_ms, void (*on_stopped)(void *arg),
                       void *arg);
+const char *http_server_certificate(const struct http_server *server);  // PEM; NULL: no TLS
 int64_t http_server_connections(const struct http_server *server);
 
 // ── the request ──────────────────────────────────────────────────────────────────────────────

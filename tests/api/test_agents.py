@@ -117,6 +117,25 @@ def test_timeout(api, plain, tmp_path):
     assert api.run(service["id"], "pid", seconds=60)["latestStatus"]["status"] == "success"
 
 
+@pytest.mark.server_errors("cannot start|failed to start|is started again|crash")
+def test_an_init_that_hangs(api, plain):
+    """It is ended after executionTimeout, with the reason in the service's status and log."""
+    service = plain("""
+        import time
+        class ServiceRunner:
+            def __init__(self):
+                time.sleep(3600)
+            def run(self):
+                pass
+        """, {"run": {}}, ready=False, executionTimeout=1)
+
+    def told():
+        status = api.get(f"/services/{service['id']}/status")["runtimeStatus"]
+        return [one for one in status if "executionTimeout" in (one["message"] or "")]
+
+    assert not harness.wait_for("the status says why", told, 30)[0]["status"]
+
+
 def test_restart_of_one_replica(api, plain):
     service = plain(CODE, FUNCTIONS)
     before = api.run(service["id"], "pid")["output"]

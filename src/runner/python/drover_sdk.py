@@ -46,6 +46,8 @@ class Sdk:
         self._classes = None
         if self._given.get("url"):
             os.environ["DTLPY_CUSTOM_ENV"] = self._environment()
+        if self._given.get("certificate"):
+            self._trust(self._given["certificate"])
         sys.meta_path.insert(0, drover_logs.AfterImport(
             "dtlpy", self._sign_in, self._give_folder))
 
@@ -54,6 +56,28 @@ class Sdk:
                        "gate_url": self._given.get("gate"), "token": None, "refresh_token": None,
                        "audience": None, "client_id": None, "auth0_url": None}
         return base64.b64encode(json.dumps(environment).encode()).decode()
+
+    def _trust(self, certificate):
+        """Has this process trust the server's certificate beside all that it trusts anyway. dtlpy
+        leaves no choice of authorities: requests asks certifi, aiohttp asks OpenSSL."""
+        import ssl
+        import tempfile
+        known = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+        try:
+            import certifi
+            known = os.environ.get("SSL_CERT_FILE") or certifi.where()
+        except ImportError:
+            certifi = None
+        with tempfile.NamedTemporaryFile("w", prefix="drover-trust-", suffix=".pem", delete=False) as bundle:
+            if known and os.path.exists(known):
+                with open(known, encoding="utf-8", errors="replace") as file:
+                    bundle.write(file.read() + "\n")
+            bundle.write(certificate)
+        os.environ["SSL_CERT_FILE"] = bundle.name
+        if "REQUESTS_CA_BUNDLE" in os.environ:
+            os.environ["REQUESTS_CA_BUNDLE"] = bundle.name
+        if certifi is not None:
+            certifi.where = certifi.core.where = lambda: bundle.name
 
     def _give_folder(self):
         """Where dtlpy keeps its files, unless somebody said: a folder of this process."""

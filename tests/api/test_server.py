@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server's own start: addresses, the first start's secrets, TLS, and what goes wrong."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+import harness
+
+
+class Started:
+    """`drover server` as a person starts it, with its stderr in a file."""
+
+    def __init__(self, folder, *options):
+        self.log = folder / "stderr"
+        self.process = subprocess.Popen(
+            [str(harness.BUILD / "drover"), "server", "--data", str(folder / "data"), "--cache",
+             str(harness.CACHE / "agents"), "--python", sys.executable, *options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log.open("wb"), cwd=folder)
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def ready_url(self):
+        def url():
+            assert self.process.poll() is None, self.text()
+            found = [line for line in self.text().splitlines() if "ready at " in line]
+            return found and found[0].partition("ready at ")[2].split()[0]
+        return harness.wait_for("the server is ready", url)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30 * harness.SLOW)
+
+
+@pytest.fixture
+def started(tmp_path):
+    made = []
+
+    def start(*options, folder=tmp_path):
+        made.append(Started(folder, *options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.stop()
+
+
+def test_port_zero_is_named_by_its_number(started):
+    url = started("--listen", "127.0.0.1:0").ready_url()
+    assert not url.endswith(":0")
+    assert requests.get(url + "/readyz", timeout=10).status_code == 200
+    assert requests.get(url + "/api/v1/openapi.json", timeout=10).json()["servers"][0]["url"].startswith(url)
+
+
+def test_a_deep_data_folder(own_server, tmp_path, monkeypatch):
+    """Deeper than the name of a unix socket may be: agents find it all the same."""
+    deep = tmp_path / ("d" * 80) / ("e" * 80)
+    server = harness.Server(deep).start()
+    try:
+        api = harness.Api(server, (server.data / "admin-key").read_text().strip())
+        project = api.post("/projects", {"name": "p"})
+        service = harness.deploy_plain(api, project["id"], "deep", "class ServiceRunner:\n    def run(self):\n"
+                                       "        return 'here'\n", {"run": {}})
+        assert api.run(service["id"])["output"] == "here"
+    finally:
+        problems = server.close()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_first_start_tells_how_to_log_in(started, form, tmp_path):
+    one = started("--listen", "127.0.0.1:0", "--log-format", form)
+    one.ready_url()
+    key, password = ((tmp_path / "data" / name).read_text() for name in ("admin-key", "admin-password"))
+    for name in ("admin-key", "admin-password"):
+        assert (tmp_path / "data" / name).stat().st_mode & 0o777 == 0o600
+    assert key.endswith("\n") and password.endswith("\n")
+    assert one.text().count(key.strip()) == 1 and one.text().count(password.strip()) == 1
+    if form == "json":
+        assert all(json.loads(line) for line in one.text().splitlines())
+    assert one.stop() == 0
+    again = started("--listen", "127.0.0.1:0", "--log-format", form)
+    again.ready_url()
+    assert key.strip() not in again.text() and password.strip() not in again.text()
+
+
+def test_secrets_of_a_first_start_that_fails_are_told(started, tmp_path):
+    one = started("--listen", "127.0.0.1:0", "--agent-listen", f"unix:{tmp_path}/no/such/folder/agent.sock")
+    assert one.process.wait(30 * harness.SLOW) == 1
+    assert (tmp_path / "data" / "admin-key").read_text().strip() in one.text()
+    assert "cannot start" in one.text()
+
+
+def test_a_port_in_use_makes_nothing(started, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        one = started("--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        assert one.process.wait(30 * harness.SLOW) == 1
+    assert "in use" in one.text() and not (tmp_path / "data").exists()
+
+
+def test_one_server_for_a_data_folder(started):
+    first = started("--listen", "127.0.0.1:0")
+    first.ready_url()
+    second = started("--listen", "127.0.0.1:0")
+    assert second.process.wait(30 * harness.SLOW) == 1
+    assert str(first.process.pid) in second.text()
+
+
+# ── TLS ──────────────────────────────────────────────────────────────────────────────────────
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1, signed by itself: (certificate, key)."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
+
+
+DTLPY_OVER_TLS = """
+import sys, json, time
+import dtlpy as dl
+url, key, source = sys.argv[1:]
+dl.client_api.add_environment(environment=url + "/api/v1", alias="tls", gate_url=url, verify_ssl=False, url=url + "/")
+dl.setenv("tls")
+dl.login_api_key(api_key=key)
+dl.verbose.disable_progress_bar = True
+project = dl.projects.create(project_name="tls")
+dataset = project.datasets.create(dataset_name="data")
+open("note.txt", "w").write("over TLS")
+item = dataset.items.upload(local_path="note.txt")
+assert item.download(save_locally=False).read() == b"over TLS"
+package = project.packages.push(package_name="lengths", src_path=source, modules=[dl.PackageModule(
+    entry_point="main.py", functions=[dl.PackageFunction(name="run", inputs=[dl.FunctionIO(name="item", type="Item")])])])
+service = project.services.deploy(service_name="lengths", package=package)
+execution = service.execute(execution_input={"item": item.id}, project_id=project.id)
+execution = execution.wait()
+assert dataset.items.get(filepath="/copy.txt").download(save_locally=False).read() == b"over TLS"
+print(json.dumps({"status": execution.latest_status["status"], "output": execution.output}))
+"""
+
+FUNCTION_OVER_TLS = """
+class ServiceRunner:
+    def run(self, item):
+        content = item.download(save_locally=False).read()
+        with open("copy.txt", "wb") as file:
+            file.write(content)
+        item.dataset.items.upload(local_path="copy.txt")
+        return {"name": item.name, "bytes": len(content)}
+"""
+
+
+def test_dtlpy_over_tls(certificate, tmp_path):
+    """A certificate that nobody else vouches for: the dtlpy inside the function checks and trusts it."""
+    cert, key = certificate
+    server = harness.Server(tmp_path / "server", tls_cert=str(cert), tls_key=str(key))
+    server.url = server.url.replace("http://", "https://")
+    trusted = {"REQUESTS_CA_BUNDLE": str(cert), "SSL_CERT_FILE": str(cert)}
+    plain = dict(os.environ)
+    os.environ.update(trusted)
+    try:
+        server.start()
+        source = tmp_path / "work" / "source"
+        source.mkdir(parents=True)
+        (source / "main.py").write_text(FUNCTION_OVER_TLS)
+        environment = {**os.environ, "DATALOOP_PATH": str(tmp_path / "dataloop")}
+        ran = subprocess.run([sys.executable, "-c", DTLPY_OVER_TLS, server.url,
+                              (server.data / "admin-key").read_text().strip(), str(source)],
+                             cwd=tmp_path / "work", env=environment, capture_output=True, text=True,
+                             timeout=400 * harness.SLOW)
+        assert ran.returncode == 0, ran.stdout + ran.stderr + server.tail()
+        assert json.loads(ran.stdout.splitlines()[-1]) == {"status": "success",
+                                                           "output": {"name": "note.txt", "bytes": 8}}
+    finally:
+        os.environ.clear()
+        os.environ.update(plain)
+        problems = server.close()
+    assert not problems, "\n".join(problems)
+
+
+def test_a_key_that_does_not_fit(certificate, started, tmp_path):
+    cert, _ = certificate
+    other = tmp_path / "other.pem"
+    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", other], check=True,
+                   capture_output=True)
+    one = started("--listen", "127.0.0.1:0", "--tls-cert", str(cert), "--tls-key", str(other))
+    assert one.process.wait(30 * harness.SLOW) == 1
+    assert "certificate and the key do not fit" in one.text()
