@@ -145,6 +145,8 @@ static void hello_done(void *arg, struct err *err)
 {
     struct link_call *call = arg;
     if (err->kind != ERR_NONE) {
+        log_warn(call->link->platform->log, "agents", "replica " STR_FMT " is refused: %s",
+                 STR_ARG(call->replica_id), err->message);
         // A service that is gone or paused: this agent is not wanted.
         if (call->http)
             reply_error(call->http, err->kind == ERR_CONFLICT ? 403 : err_status(err->kind), err);

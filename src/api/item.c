@@ -89,8 +89,8 @@ static int bulk_step(struct call *call, struct err *err)
 static void bulk_stepped(struct call *call, struct err *err)
 {
     struct item_bulk *bulk = call->data;
-    if (err->kind == ERR_NONE && bulk->after.at) {
-        call_run(call, OP_WRITE, bulk_step, bulk_stepped);
+    if (err->kind == ERR_NONE && !bulk->over) {
+        call_run(call, bulk->checking ? OP_READ : OP_WRITE, bulk_step, bulk_stepped);
         return;
     }
     if (err->kind == ERR_NONE) {  // the form of a command that is done
@@ -114,15 +114,24 @@ static int start_bulk(struct call *call, struct json patch, struct err *err)
         return -1;
     bulk->dataset_id = call_param(call, 0);
     bulk->patch = patch;
+    if (json_get(patch, "filename", &value) && value.type != JSON_NULL)
+        return err_field(err, "update.filename",
+                         "update.filename: many items cannot be moved at once; PATCH them one by "
+                         "one");
     bulk->system = json_get(call->body, "systemSpace", &value) && value.type == JSON_TRUE;
+    bulk->checking = true;
     call->data = bulk;
-    call_run(call, OP_WRITE, bulk_step, bulk_stepped);
+    call_run(call, OP_READ, bulk_step, bulk_stepped);
     return 0;
 }
 
 static int query_items(struct call *call, struct err *err)
 {
     struct json value;
+    if (json_get(call->body, "join", &value) && value.type != JSON_NULL)
+        return err_field(err, "join",
+                         "join: items cannot be joined with annotations here; take it out of the "
+                         "query");
     if (json_get(call->body, "delete", &value) && value.type == JSON_TRUE)
         return start_bulk(call, (struct json){0}, err);
     if (json_get(call->body, "update", &value) && value.type == JSON_OBJECT)

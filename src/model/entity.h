@@ -50,6 +50,7 @@ struct field {
         max;  // FIELD_INT: value limits; FIELD_TEXT, FIELD_JSON: max bytes (0: 64 KiB, 1 MiB)
     const char *fallback;  // JSON text of the value when a create does not give it; NULL: absent
     const char *choices;   // FIELD_TEXT: "failed|rerun"; NULL: any
+    const char *secret;  // FIELD_JSON: the member that answers mask and no filter or sort may name
 };
 
 struct entity {

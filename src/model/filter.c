@@ -30,6 +30,13 @@ static bool path_valid(struct str path)
     return !start;
 }
 
+// Answers hide it, so comparing must not find it out.
+static bool is_secret(const struct field *f, struct str path)
+{
+    return f->secret && (str_is(path, f->secret) || (str_starts(path, str_of(f->secret)) &&
+                                                     path.at[strlen(f->secret)] == '.'));
+}
+
 int filter_resolve(const struct entity *entity, struct str name, struct filter_place *out,
                    struct err *err)
 {
@@ -44,9 +51,10 @@ int filter_resolve(const struct entity *entity, struct str name, struct filter_p
     for (size_t i = name.len; i-- > 0;) {
         if (name.at[i] != '.')
             continue;
+        struct str path = {name.at + i + 1, name.len - i - 1};
         f = entity_field(entity, (struct str){name.at, i});
-        if (f && filterable(f) && f->type == FIELD_JSON) {
-            *out = (struct filter_place){f, {name.at + i + 1, name.len - i - 1}};
+        if (f && filterable(f) && f->type == FIELD_JSON && !is_secret(f, path)) {
+            *out = (struct filter_place){f, path};
             return 0;
         }
     }
@@ -60,6 +68,7 @@ struct parser {
     const struct entity *entity;
     struct arena *arena;
     struct err *err;
+    bool list;
     size_t terms;
 };
 
@@ -290,7 +299,7 @@ static int parse_operator(struct parser *p, const struct term *term, struct str 
                      STR_ARG(name), STR_ARG(shown));
 }
 
-// One "field": value of an object. Gives NULL for null, which means no constraint.
+// One "field": value of an object. Gives NULL for what is no constraint.
 static int parse_term(struct parser *p, struct str raw_name, struct json json, struct filter **out)
 {
     struct term term = {.name = json_unescape(raw_name, p->arena)};
@@ -302,8 +311,8 @@ static int parse_term(struct parser *p, struct str raw_name, struct json json, s
         err_under(p->err, "filter");
         return -1;
     }
-    if (json.type == JSON_NULL)
-        return 0;
+    if (json.type == JSON_NULL && p->list && str_is(term.name, "projectId"))
+        return 0;  // dtlpy's way to say "in any project"
     if (json.type != JSON_OBJECT)
         return parse_eq(p, &term, json, out);
     size_t count = json_count(json);
@@ -322,7 +331,8 @@ static int parse_term(struct parser *p, struct str raw_name, struct json json, s
 
 static int parse_object(struct parser *p, struct json json, int depth, struct filter **out);
 
-// "$and" and "$or". An empty list is no constraint.
+// "$and" and "$or". An empty list is no constraint in a list; to change everything is said
+// otherwise.
 static int parse_list(struct parser *p, enum filter_op op, struct json json, int depth,
                       struct filter **out)
 {
@@ -336,8 +346,10 @@ static int parse_list(struct parser *p, enum filter_op op, struct json json, int
     if (json.type != JSON_ARRAY)
         return fail(p, str_of(word), "must be an array", json);
     size_t count = json_count(json);
-    if (count == 0)
+    if (count == 0 && (p->list || op == FILTER_ALL))
         return 0;
+    if (count == 0)
+        return fail(p, str_of(word), "must hold a condition, of which one has to be met", json);
     if (count > FILTER_TERMS_MAX)
         return too_many(p);
     *out = branch(op, count, p->arena);
@@ -391,15 +403,27 @@ static int parse_object(struct parser *p, struct json json, int depth, struct fi
     return 0;
 }
 
-int filter_parse(struct json json, const struct entity *entity, struct arena *arena,
+static int parse(struct json json, const struct entity *entity, bool list, struct arena *arena,
                  struct filter **out, struct err *err)
 {
-    struct parser p = {entity, arena, err, 0};
+    struct parser p = {entity, arena, err, list, 0};
     if (json.type == JSON_ABSENT || json.type == JSON_NULL) {
         *out = branch(FILTER_ALL, 0, arena);
         return 0;
     }
     return parse_object(&p, json, 1, out);
+}
+
+int filter_parse(struct json json, const struct entity *entity, struct arena *arena,
+                 struct filter **out, struct err *err)
+{
+    return parse(json, entity, false, arena, out, err);
+}
+
+int filter_parse_list(struct json json, const struct entity *entity, struct arena *arena,
+                      struct filter **out, struct err *err)
+{
+    return parse(json, entity, true, arena, out, err);
 }
 
 // ── our own conditions ───────────────────────────────────────────────────────────────────────

@@ -14,4 +14,8 @@ struct filter_place {  // a column, and the dotted path below it
 MUST_CHECK int filter_resolve(const struct entity *entity, struct str name,
                               struct filter_place *out, struct err *err);
 
+// filter_parse for lists: {"projectId": null} and an empty $or are no constraint.
+MUST_CHECK int filter_parse_list(struct json json, const struct entity *entity, struct arena *arena,
+                                 struct filter **out, struct err *err);
+
 #endif

@@ -11,7 +11,7 @@ static const struct field fields[] = {
     COLUMN(package, type, "type", TEXT, .fallback = "\"faas\"", .choices = "faas|app|ml"),
     COLUMN(package, global, "global", BOOL),
     COLUMN(package, codebase, "codebase", JSON, .flags = FIELD_REQUIRED | FIELD_OBJECT,
-           .max = 64 * 1024),
+           .max = 64 * 1024, .secret = "credentials"),
     COLUMN(package, modules, "modules", JSON, .flags = FIELD_REQUIRED | FIELD_ARRAY),
     COLUMN(package, requirements, "requirements", JSON, .flags = FIELD_ARRAY),
     COLUMN(package, slots, "slots", JSON, .flags = FIELD_ARRAY),

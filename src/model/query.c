@@ -85,7 +85,7 @@ int query_parse(struct json body, const struct entity *entity, int64_t page_defa
                        describe_value(body, what));
     json_get(body, "filter", &filter);
     json_get(body, "sort", &sort);
-    if (filter_parse(filter, entity, arena, &out->filter, err) < 0 ||
+    if (filter_parse_list(filter, entity, arena, &out->filter, err) < 0 ||
         parse_sort(sort, entity, arena, out, err) < 0 ||
         take_number(body, "page", PAGE_MAX, &page, err) < 0 ||
         take_number(body, "pageSize", QUERY_LIMIT_MAX, &size, err) < 0)

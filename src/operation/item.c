@@ -281,9 +281,50 @@ static int check_empty(struct op *op, const struct item *folder, struct err *err
                    STR_ARG(folder->filename));
 }
 
+static bool is_code_of(const struct revision *revision, struct str item_id)
+{
+    struct json id;
+    return str_is(revision->kind, "package") &&
+           json_path(json_of(revision->body), STR("codebase.itemId"), &id) &&
+           json_raw_eq((struct str){id.text.at + 1, id.text.len - 2}, item_id);
+}
+
+static int refuse_used(struct op *op, const struct item *item, const struct revision *revision,
+                       struct err *err)
+{
+    struct package package;
+    if (tx_get(op->tx, &package_entity, revision->parent_id, &package, op->arena, err))
+        return -1;
+    return err_set(err, ERR_CONFLICT,
+                   STR_FMT " is the code of package " STR_FMT ", revision " STR_FMT
+                           ": delete the package first",
+                   STR_ARG(item->filename), STR_ARG(package.name), STR_ARG(revision->version));
+}
+
+// The code of a package's revision must stay: services run it, and may go back to it.
+static int check_unused(struct op *op, const struct item *item, struct err *err)
+{
+    if (!str_starts(item->filename, STR("/codebases/")))
+        return 0;
+    struct query query = {
+        .filter = filter_eq_text(&revision_entity, "projectId", item->project_id, op->arena),
+        .limit = STEP_ROWS};
+    _cleanup_arena_ struct arena *page = arena_new();
+    for (size_t count = STEP_ROWS; count == STEP_ROWS; query.offset += STEP_ROWS) {
+        void *rows;
+        arena_reset(page);
+        if (tx_select(op->tx, &revision_entity, &query, page, &rows, &count, err))
+            return -1;
+        for (size_t i = 0; i < count; i++)
+            if (is_code_of((const struct revision *)rows + i, item->id))
+                return refuse_used(op, item, (const struct revision *)rows + i, err);
+    }
+    return 0;
+}
+
 int item_delete(struct op *op, struct item *item, struct err *err)
 {
-    if (str_is(item->type, "dir") && check_empty(op, item, err))
+    if ((str_is(item->type, "dir") && check_empty(op, item, err)) || check_unused(op, item, err))
         return -1;
     if (item_drop(op, item, err))
         return -1;
@@ -312,19 +353,24 @@ int item_bulk_step(struct op *op, struct item_bulk *bulk, struct err *err)
         return -1;
     struct item *items = rows;
     for (size_t i = 0; i < count; i++) {
-        int rc = bulk->patch.type == JSON_ABSENT
-                     ? item_drop(op, &items[i], err)
-                     : item_update(op, &items[i], bulk->patch, bulk->system, err);
+        bool deleting = bulk->patch.type == JSON_ABSENT;
+        int rc = bulk->checking && deleting ? check_unused(op, &items[i], err)
+                 : bulk->checking           ? apply(op, &items[i], bulk->patch, bulk->system, err)
+                 : deleting                 ? item_drop(op, &items[i], err)
+                            : item_update(op, &items[i], bulk->patch, bulk->system, err);
         if (rc)
             return -1;
     }
-    if (bulk->patch.type == JSON_ABSENT && count) {
+    if (bulk->patch.type == JSON_ABSENT && count && !bulk->checking) {
         struct dataset dataset;
         if (tx_get(op->tx, &dataset_entity, bulk->dataset_id, &dataset, op->arena, err) ||
             op_audit(op, "delete-items", &dataset_entity, &dataset, &dataset, err))
             return -1;
     }
-    bulk->done += (int64_t)count;
     bulk->after = count == STEP_ROWS ? items[count - 1].id : STR_NONE;
+    bulk->done += bulk->checking ? 0 : (int64_t)count;
+    bulk->over = !bulk->after.at && !bulk->checking;
+    if (!bulk->after.at)
+        bulk->checking = false;
     return 0;
 }

@@ -29,20 +29,23 @@ MUST_CHECK int item_create(struct op *op, const struct dataset *dataset,
 // description and hidden.
 MUST_CHECK int item_update(struct op *op, struct item *item, struct json patch, bool system,
                            struct err *err);
-// ERR_CONFLICT for a folder that is not empty.
+// ERR_CONFLICT for a folder that is not empty and for the code of a package's revision.
 MUST_CHECK int item_delete(struct op *op, struct item *item, struct err *err);
 // Removes the row and tells that its blob was let go; no audit entry: part of a larger deletion.
 MUST_CHECK int item_drop(struct op *op, struct item *item, struct err *err);
 
-// One bounded step over the matches of a filter within a dataset, in id order from after `*after`
-// (absent: from the start). *done counts; *after becomes absent at the end. A NULL patch deletes.
+// One bounded step over the matches of a filter within a dataset, in id order from after `after`
+// (absent: from the start), until `over`. While `checking` nothing is changed: a first pass that
+// finds whether every item can be changed (or deleted: the code of a package cannot), so that it is
+// refused before it took half an effect.
 struct item_bulk {
     struct str dataset_id;
     struct filter *filter;
     struct json patch;  // absent: delete
-    bool system;
+    bool system, checking;
     struct str after;
-    int64_t done;
+    int64_t done;  // items changed
+    bool over;
 };
 MUST_CHECK int item_bulk_step(struct op *op, struct item_bulk *bulk, struct err *err);
 

@@ -162,6 +162,48 @@ def test_delete_by_filter(dl, api, photos):
     assert sorted(left) == ["/keep/1.txt", "/keep/3.txt", "/keep/5.txt"]
 
 
+def many(api, dataset, count):
+    for index in range(count):
+        answer = harness.upload(api, dataset, f"/many/{index:03}.txt", b"x", metadata='{"user": {"index": %d}}' % index)
+        assert answer.ok, answer.text
+
+
+def test_null_means_absent_where_things_change(dl, api, project, unique):
+    """A term without a value must never turn into "everything"."""
+    dataset = project.datasets.create(dataset_name=unique("null"))
+    many(api, dataset.id, 3)
+    query = f"/datasets/{dataset.id}/query"
+
+    def left():
+        return api.post(query, {"filter": {"type": "file"}})["totalItemsCount"]
+
+    dataset.items.delete(filters=dl.Filters(field="filename", values=None))
+    api.post(query, {"delete": True, "filter": {"filename": None}})
+    api.bad(400, "POST", query, {"delete": True, "filter": {"$or": []}})
+    joined = dl.Filters()
+    joined.add_join(field="type", values="box")
+    api.bad(400, "POST", query, {"delete": True, **joined.prepare()})
+    assert left() == 3
+    dataset.items.delete(filters=dl.Filters(field="metadata.user.reviewed", values=None))
+    assert left() == 0, "none of them was reviewed"
+
+
+def test_an_update_fits_all_or_none(api, project, unique):
+    dataset = project.datasets.create(dataset_name=unique("whole")).id
+    many(api, dataset, 210)
+    full = api.post(f"/datasets/{dataset}/query", {"filter": {"filename": "/many/209.txt"}})["items"][0]
+    api.patch(f"/items/{full['id']}", {"metadata": {"user": {"big": "y" * 1040000}}})
+    query = {"filter": {"type": "file"}, "update": {"metadata": {"user": {"mark": "z" * 20000}}}}
+    error = api.bad(400, "POST", f"/datasets/{dataset}/query", query)
+    assert "metadata" in error["message"]
+    marked = {"filter": {"metadata.user.mark": {"$exists": True}}}
+    assert api.post(f"/datasets/{dataset}/query", marked)["totalItemsCount"] == 0
+    query["filter"] = {"metadata.user.index": {"$lt": 209}, "type": "file"}
+    assert api.post(f"/datasets/{dataset}/query", query)["itemsCount"] == 209
+    assert api.post(f"/datasets/{dataset}/query", marked)["totalItemsCount"] == 209
+    api.bad(400, "POST", f"/datasets/{dataset}/query", {"filter": {}, "update": {"filename": "/one.txt"}})
+
+
 def test_filters(dl, api, photos):
     for number in range(8):
         item = put(api, photos, f"/{'ab'[number % 2]}/{number}.txt", b"x" * number)

@@ -84,6 +84,32 @@ def test_used_package_stays(api, project, unique):
     api.delete(f"/packages/{service['packageId']}")
 
 
+def test_code_in_use_stays(api, project, unique):
+    """The item that holds a revision's code cannot be deleted before the package, one by one or in bulk."""
+    package = harness.push_plain(api, project.id, unique("code"), "class ServiceRunner:\n    def run(self): pass\n",
+                                 {"run": {}})
+    item = api.get(f"/items/{package['codebase']['itemId']}")
+    other = harness.upload(api, item["datasetId"], f"/codebases/{package['name']}/1.zip", b"never pushed").json()
+    assert package["name"] in api.bad(409, "DELETE", f"/items/{item['id']}")["message"]
+    everything = {"delete": True, "filter": {"filename": f"/codebases/{package['name']}/*"}}
+    api.bad(409, "POST", f"/datasets/{item['datasetId']}/query", everything)
+    assert api.get(f"/items/{other['id']}")["id"] == other["id"], "nothing was deleted"
+    api.delete(f"/items/{other['id']}")
+    api.delete(f"/packages/{package['id']}")
+    assert api.call("DELETE", f"/items/{item['id']}").status_code in (204, 200, 404)
+
+
+def test_credentials_cannot_be_guessed(api, people, project, unique):
+    """What answers mask cannot be compared or sorted by either."""
+    api.post("/packages", {"name": unique("git"), "projectId": project.id, "modules": [MODULE],
+                           "codebase": {**GIT, "credentials": {"username": "u", "password": "s3cr3t"}}})
+    viewer = people("viewer", project.id)
+    for query in ({"filter": {"codebase.credentials.password": {"$match": "s*"}}},
+                  {"filter": {"codebase.credentials": {"$exists": True}}},
+                  {"sort": {"codebase.credentials.password": "ascending"}}):
+        viewer.bad(400, "POST", "/query/faas", {"resource": "packages", **query})
+
+
 def test_name_is_checked(api):
     api.get("/piper-misc/naming/packages/good-name-1")
     for name in ("%20", "x" * 300, "a%0Ab", "a;b", "%C3%BC"):
