@@ -59,7 +59,8 @@ static int update_service(struct call *call, struct err *err)
 static int delete_service(struct call *call, struct err *err)
 {
     struct command command;
-    if (service_delete(&call->op, &call->subject.service, &command, err))
+    if (service_delete(&call->op, &call->subject.service, call_query_bool(call, "force"), &command,
+                       err))
         return -1;
     entity_encode(&command_entity, &command, &call->out);
     return 0;
@@ -228,7 +229,8 @@ static const struct route routes[] = {
      .request = "ServicePatch", .response = "Service", .query = "force:boolean"},
     {"DELETE", "/services/{id}", ROUTE_WRITE, SCOPE_SERVICE, ROLE_DEVELOPER, BODY_NONE,
      delete_service, .operation_id = "deleteService",
-     .summary = "Delete a service; a command ends what is open and deletes its logs",
+     .summary = "Delete a service; a command lets what runs finish (force: ends it), cancels "
+                "what is queued, and deletes the logs",
      .tag = SERVICES, .response = "Command", .query = "force:boolean"},
     {"POST", "/services/{id}/stop", ROUTE_WRITE, SCOPE_SERVICE, ROLE_DEVELOPER, BODY_JSON_OPTIONAL,
      stop_service, .operation_id = "stopService",

@@ -54,7 +54,7 @@ static int reconcile_apply(struct reconcile *r, struct err *err)
 {
     struct driver *driver = r->control->driver;
     if (r->gone)
-        return driver_remove(driver, str_of(r->service_id), true, err);
+        return driver_remove(driver, str_of(r->service_id), r->force, err);
     struct deployment deployment;
     reconcile_deployment(&r->service, &r->runtime, r->arena, &deployment);
     if (deployment.replicas == 0)
@@ -98,7 +98,8 @@ static void on_service_deleted(void *arg, const struct event *event)
 {
     struct control *control = arg;
     on_service_changed(arg, event);
-    if (control->platform->logs)
+    // Otherwise agents still write; the command that follows the deletion removes them at the end.
+    if (control->platform->logs && event->force)
         logs_delete_service(control->platform->logs, event->service_id, NULL, NULL);
 }
 
@@ -129,6 +130,7 @@ void control_on_silent(void *arg, struct str replica_id)
     struct err err = ERR_INIT;
     if (control->stopped)
         return;
+    replica_silent(control, replica_id);
     if (driver_signal(control->driver, replica_id, REPLICA_KILL, &err))
         log_warn(control->platform->log, "control", "replica " STR_FMT " cannot be killed: %s",
                  STR_ARG(replica_id), err.message);
@@ -140,17 +142,29 @@ void control_on_replica(void *arg, struct str replica_id, struct str service_id,
     replica_spoke(arg, replica_id, service_id, state, phase, failure);
 }
 
+// Why its executions were cut off, for their owners.
+static void end_reason(const struct replica_status *status, bool silent, char *out, size_t size)
+{
+    const char *dots = status->message.len > 0 ? ": " : "";
+    if (silent)
+        snprintf(out, size, "its agent was silent for a lease time and was killed");
+    else if (str_is(status->reason, "Completed"))
+        snprintf(out, size, "its agent was stopped%s" STR_FMT, dots, STR_ARG(status->message));
+    else
+        snprintf(out, size, "its agent ended: " STR_FMT "%s" STR_FMT, STR_ARG(status->reason), dots,
+                 STR_ARG(status->message));
+}
+
 void control_on_change(void *arg, const struct replica_status *status)
 {
     struct control *control = arg;
+    bool silent = replica_was_silent(control, status->id);
     replica_observed(control, status);
     if (!control->dispatch)
         return;
     if (status->phase == REPLICA_EXITED || status->phase == REPLICA_WAITING) {
         char reason[1024];
-        snprintf(reason, sizeof(reason), "its agent ended: " STR_FMT "%s" STR_FMT,
-                 STR_ARG(status->reason), status->message.len > 0 ? ": " : "",
-                 STR_ARG(status->message));
+        end_reason(status, silent, reason, sizeof(reason));
         dispatch_replica_gone(control->dispatch, status->id, str_of(reason));
     } else if (!control->started) {
         dispatch_expect(control->dispatch, status->id, status->service_id);
@@ -259,6 +273,7 @@ static void first_look_done(void *arg, struct err *err)
 void control_start(struct control *control)
 {
     control->started = true;
+    replicas_settle(control);
     struct first_look *look = mem_alloc(sizeof(*look));
     look->control = control;
     look->arena = arena_new();

@@ -24,6 +24,11 @@ struct replica_view;
 void replica_observed(struct control *control, const struct replica_status *status);
 void replica_spoke(struct control *control, struct str replica_id, struct str service_id,
                    const char *state, struct str phase, struct json failure);
+// Its leases ran out: whatever ends it now, that is why. Forgotten when it starts again.
+void replica_silent(struct control *control, struct str replica_id);
+bool replica_was_silent(const struct control *control, struct str replica_id);
+// Deletes the rows that an earlier server left of replicas that the driver does not know.
+void replicas_settle(struct control *control);
 void replica_views_free(struct control *control);
 
 // collect.c

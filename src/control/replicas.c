@@ -8,7 +8,7 @@ struct replica_view {
     char *id, *service_id, *revision;
     char *state, *reason, *message, *phase;
     int64_t restarts, exit_code, started_at;
-    bool alive, spoke, failed;
+    bool alive, spoke, failed, silent;
 };
 
 static void text_set(char **slot, struct str text)
@@ -153,7 +153,7 @@ void replica_observed(struct control *control, const struct replica_status *stat
         return;
     }
     if (!alive)
-        view->spoke = false;
+        view->spoke = view->silent = false;
     if (status->phase == REPLICA_STOPPING)
         text_set(&view->state, STR("draining"));
     else if (!alive)
@@ -169,6 +169,79 @@ void replica_observed(struct control *control, const struct replica_status *stat
     }
     view_write(control, view, false);
 }
+
+void replica_silent(struct control *control, struct str replica_id)
+{
+    struct replica_view *view = map_get(control->replicas, replica_id);
+    if (view)
+        view->silent = true;
+}
+
+bool replica_was_silent(const struct control *control, struct str replica_id)
+{
+    const struct replica_view *view = map_get(control->replicas, replica_id);
+    return view && view->silent;
+}
+
+// ── rows of an earlier server ────────────────────────────────────────────────────────────────
+
+struct settle {
+    struct control *control;
+    struct arena *arena;
+    struct map *known;  // ids, in the arena
+    int64_t before;     // rows written since are ours
+};
+
+static void settle_known(void *arg, const struct replica_status *status)
+{
+    struct settle *settle = arg;
+    map_put(settle->known, arena_copy(settle->arena, status->id), settle);
+}
+
+static int settle_work(struct op *op, void *arg, struct err *err)
+{
+    struct settle *settle = arg;
+    struct query query = {.filter = filter_compare(&replica_entity, "updatedAt", FILTER_LT,
+                                                   settle->before, op->arena),
+                          .limit = QUERY_LIMIT_MAX};
+    for (size_t count = QUERY_LIMIT_MAX; count == QUERY_LIMIT_MAX;) {
+        void *rows;
+        if (tx_select(op->tx, &replica_entity, &query, op->arena, &rows, &count, err))
+            return -1;
+        for (size_t i = 0; i < count; i++) {
+            const struct replica *row = (const struct replica *)rows + i;
+            if (map_get(settle->known, row->id))
+                query.offset++;
+            else if (tx_delete(op->tx, &replica_entity, row->id, err))
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static void settle_done(void *arg, struct err *err)
+{
+    struct settle *settle = arg;
+    if (err->kind != ERR_NONE)
+        log_warn(settle->control->platform->log, "control", "rows of ended replicas stay: %s",
+                 err->message);
+    map_free(settle->known);
+    arena_free(settle->arena);
+    mem_free(settle);
+}
+
+void replicas_settle(struct control *control)
+{
+    struct settle *settle = mem_alloc(sizeof(*settle));
+    settle->control = control;
+    settle->arena = arena_new();
+    settle->known = map_new();
+    settle->before = clock_wall(control->platform->clock);
+    driver_observe(control->driver, STR_NONE, settle_known, settle);
+    op_run(control->platform, OP_WRITE, settle_work, settle_done, settle);
+}
+
+// ── what the agent says ──────────────────────────────────────────────────────────────────────
 
 static struct str failure_text(struct json failure, struct arena *arena)
 {

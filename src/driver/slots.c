@@ -247,6 +247,22 @@ static const char *end_reason(const struct driver_slot *slot, const struct drive
     return as_told && (slot->told != SLOT_KEEP || end->code == 0) ? "Completed" : "Error";
 }
 
+// Its last words matter when it ended by itself.
+static void set_end_message(struct driver_slot *slot, const struct driver_slot_end *end)
+{
+    char text[96];
+    snprintf(text, sizeof(text), "it was still busy after draining for %lld s and was killed",
+             (long long)(slot->drain_ms / 1000));
+    if (end->oom || slot->told == SLOT_KEEP)
+        set_message(slot, end->message);
+    else if (slot->overdue)
+        set_message(slot, str_of(text));
+    else
+        set_message(slot, slot->told == SLOT_KILL
+                              ? STR("by force, without waiting for its executions")
+                              : STR_NONE);
+}
+
 void driver_slot_ended(struct driver_slot *slot, const struct driver_slot_end *end)
 {
     struct driver_slots *slots = slot->slots;
@@ -255,7 +271,7 @@ void driver_slot_ended(struct driver_slot *slot, const struct driver_slot_end *e
     slot->pid = 0;
     slot->exit_code = end->code;
     set_timer(slot, 0, NULL);
-    set_message(slot, end->message);
+    set_end_message(slot, end);
     const char *reason = end_reason(slot, end);
     bool refused = end->code == EXIT_CODE_REFUSED;
     bool wanted = slot->told == SLOT_KEEP && (!service || is_current(slot, service));

@@ -163,6 +163,8 @@ int execution_progress(struct op *op, const struct dispatch_progress *progress,
         return -1;
     if (execution.started_at == INT_NONE)
         execution.started_at = progress->at;
+    if (str_is(execution.status, "rerun"))
+        execution.status_message = STR_NONE;  // that was of the attempt before
     execution.status = STR("in-progress");
     execution.fence = progress->ref.fence;
     execution.replica_id = replica_id;

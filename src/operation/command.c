@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a command's spec holds: for createExecutions serviceId, functionName, inputName, filter,
 // args; for rerunExecutions and terminateExecutions filter and projects (absent: all); for
-// deleteService serviceId; and for all how far it is: cursor (the last id done), done, total.
+// deleteService serviceId, force; and for all how far it is: cursor (the last id done), done,
+// total.
 #include "operation/command.h"
 
 #include "base/id.h"
 #include "model/describe.h"
 #include "model/status.h"
 
-#define SPEC_MAX (1 << 20)
+#define SPEC_MAX      (1 << 20)
+#define HANDED_OUT_MS 1000  // by then a delivery of before is recorded as in progress
 
 static const char create_type[] = "createExecutions", rerun_type[] = "rerunExecutions",
                   terminate_type[] = "terminateExecutions", delete_type[] = "deleteService";
@@ -376,26 +378,43 @@ static int step_executions(struct work *work, bool terminate, struct err *err)
     return 0;
 }
 
+static struct filter *of_deleted(struct op *op, struct str service_id, const struct str *statuses,
+                                 size_t count)
+{
+    return filter_and(filter_eq_text(&execution_entity, "serviceId", service_id, op->arena),
+                      filter_in_text(&execution_entity, "status", statuses, count, op->arena),
+                      op->arena);
+}
+
+// Nothing more is handed out once the service is gone. What was handed out just before is recorded
+// as in progress by the time that the first step is taken, and may finish; its agent is drained.
 static int step_delete(struct work *work, struct err *err)
 {
     static const struct str open[] = {STR("created"), STR("rerun"), STR("in-progress")};
     struct op *op = work->op;
     void *rows;
     size_t count;
+    int64_t running = 0;
     struct str service_id = spec_text(work->command, "serviceId", op->arena);
-    struct filter *filter = filter_and(
-        filter_eq_text(&execution_entity, "serviceId", service_id, op->arena),
-        filter_in_text(&execution_entity, "status", open, 3, op->arena), op->arena);
-    if (next_rows(work, &execution_entity, filter, &rows, &count, err))
+    bool force = spec_json(work->command, "force").type != JSON_FALSE;
+    work->step->state = COMMAND_WAIT;
+    if (!force && op->now - work->command->created_at < HANDED_OUT_MS)
+        return 0;
+    work->cursor = STR_NONE;  // what is done does not match any more
+    if (next_rows(work, &execution_entity, of_deleted(op, service_id, open, force ? 3 : 2), &rows,
+                  &count, err) ||
+        tx_count(op->tx, &execution_entity, of_deleted(op, service_id, open + 2, 1), &running, err))
         return -1;
     for (size_t i = 0; i < count; i++) {
         const struct execution *execution = (struct execution *)rows + i;
         if (execution_cancel(op, execution, STR("its service was deleted"), err))
             return -1;
-        work->cursor = execution->id;
         work->done++;
     }
-    work->step->state = (int64_t)count < COMMAND_STEP ? COMMAND_CLEAN : COMMAND_MORE;
+    if ((int64_t)count == COMMAND_STEP)
+        work->step->state = COMMAND_MORE;
+    else if (force || running == 0)
+        work->step->state = COMMAND_CLEAN;
     work->step->service_id = service_id;
     return 0;
 }

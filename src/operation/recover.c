@@ -93,8 +93,10 @@ static void recovery_done(void *arg, struct err *err)
         recover_tick(d, dispatch_now(d));
         dispatch_tick_start(d);
     }
-    for (size_t i = 0; i < r->name_count; i++)
+    for (size_t i = 0; i < r->name_count; i++) {
+        dispatch_queue(d, str_of(r->names[i]));  // counted also while no agent asks for work
         mem_free(r->names[i]);
+    }
     map_free(r->services);
     mem_free(r->names);
     mem_free(r->rows);

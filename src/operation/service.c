@@ -177,14 +177,14 @@ int service_restart(struct op *op, const struct service *before, struct err *err
     return 0;
 }
 
-int service_delete(struct op *op, const struct service *service, struct command *command,
-                   struct err *err)
+int service_delete(struct op *op, const struct service *service, bool force,
+                   struct command *command, struct err *err)
 {
     int64_t deleted;
     struct filter *revisions = filter_eq_text(&revision_entity, "parentId", service->id, op->arena);
     struct filter *replicas = filter_eq_text(&replica_entity, "serviceId", service->id, op->arena);
-    struct str spec = arena_printf(op->arena, "{\"serviceId\":\"" STR_FMT "\"}",
-                                   STR_ARG(service->id));
+    struct str spec = arena_printf(op->arena, "{\"serviceId\":\"" STR_FMT "\",\"force\":%s}",
+                                   STR_ARG(service->id), force ? "true" : "false");
     if (tx_delete(op->tx, &service_entity, service->id, err) ||
         tx_delete_where(op->tx, &revision_entity, revisions, 0, &deleted, err) ||
         tx_delete_where(op->tx, &replica_entity, replicas, 0, &deleted, err) ||
@@ -194,6 +194,6 @@ int service_delete(struct op *op, const struct service *service, struct command 
     op_event(op, &(struct event){.kind = EVENT_SERVICE_DELETED,
                                  .id = service->id,
                                  .service_id = service->id,
-                                 .force = true});
+                                 .force = force});
     return 0;
 }

@@ -23,9 +23,10 @@ MUST_CHECK int service_set_active(struct op *op, const struct service *before, b
 // Replaces all agents.
 MUST_CHECK int service_restart(struct op *op, const struct service *before, struct err *err);
 
-// Deletes it at once; *command carries on with its executions and logs.
-MUST_CHECK int service_delete(struct op *op, const struct service *service, struct command *command,
-                              struct err *err);
+// Deletes it at once; *command carries on: what is queued is cancelled, what runs may finish while
+// the agents drain (force: is ended), then the logs go.
+MUST_CHECK int service_delete(struct op *op, const struct service *service, bool force,
+                              struct command *command, struct err *err);
 
 // The service as it was at a version; absent, empty or "latest": as it is. ERR_NOT_FOUND.
 MUST_CHECK int service_at(struct op *op, const struct service *service, struct str version,

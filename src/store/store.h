@@ -108,14 +108,15 @@ MUST_CHECK int tx_meta_set(struct tx *tx, const char *key, struct str value, str
 
 // ── hot paths: one statement each ────────────────────────────────────────────────────────────
 // Records that a delivery started: status in-progress, fence, replica, started_at — only when the
-// execution is not final and its recorded fence is lower. *applied says whether.
+// execution is not final and its recorded fence is lower; the message of a requeue is cleared.
+// *applied says whether.
 MUST_CHECK int tx_execution_start(struct tx *tx, struct str id, int64_t fence,
                                   struct str replica_id, int64_t now, bool *applied,
                                   struct err *err);
 
 // Records the one final result — only when the execution is not final and its recorded fence is not
 // higher. Sets status, output, error, message, percent (100 on success), ended_at, fence,
-// replica_id, started_at, attempts; clears nothing.
+// replica_id, started_at, and attempts when they grow; clears nothing but the message of a requeue.
 struct execution_result {
     struct str id, status, message, output, error, replica_id;
     int64_t fence, started_at, ended_at, attempts;

@@ -47,6 +47,7 @@ def test_rerun_after_the_agent_is_killed(api, plain, tmp_path):
     execution = api.finished(identity, 60)
     assert execution["latestStatus"]["status"] == "success" and execution["output"] == "rested"
     assert execution["attempts"] == 2
+    assert not execution["latestStatus"]["message"], "why the first attempt ended is not what the second one says"
     assert marks(mark) == ["started", "started", "ended"]
 
 
@@ -134,6 +135,20 @@ def test_an_init_that_hangs(api, plain):
         return [one for one in status if "executionTimeout" in (one["message"] or "")]
 
     assert not harness.wait_for("the status says why", told, 30)[0]["status"]
+
+
+def test_rerun_after_an_end_from_outside(api, plain, tmp_path):
+    """The rerun waits for the old run to end, and runs by itself; what the old one returns is refused."""
+    service = plain(CODE, FUNCTIONS)
+    mark = tmp_path / "mark"
+    identity = api.execute(service["id"], "nap", {"seconds": 2, "mark": str(mark)})["id"]
+    harness.wait_for("it started", lambda: marks(mark))
+    api.post(f"/executions/{identity}/progress", {"status": "failed", "message": "somebody said so"})
+    assert api.status_of(identity) == "failed"
+    assert api.post(f"/executions/{identity}/rerun")["id"] == identity
+    execution = api.finished(identity, 60)
+    assert execution["latestStatus"]["status"] == "success" and execution["output"] == "rested"
+    assert marks(mark) == ["started", "ended", "started", "ended"]
 
 
 def test_restart_of_one_replica(api, plain):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services: deploy, change, pause, restart, delete, and every wrong setting refused by its name."""
 import os
+import shutil
 
 import pytest
 
@@ -135,6 +136,65 @@ def test_delete(dl, api, plain):
     api.bad(404, "GET", f"/services/{made['id']}")
     api.bad(404, "POST", f"/executions/{made['id']}", {"functionName": "run", "input": {"value": 1}})
     assert api.call("GET", f"/executions/{queued}").status_code in (200, 404)
+
+
+def test_deletion_drains(api, server, plain, tmp_path):
+    """What runs may finish, what is queued is cancelled, and then the agents are gone."""
+    service = plain(CODE, FUNCTIONS, runtime={"concurrency": 1})
+    pid = api.run(service["id"], "pid")["output"]
+    running = api.execute(service["id"], "nap", {"seconds": 4})["id"]
+    harness.wait_for("it runs", lambda: api.status_of(running) == "in-progress")
+    queued = [api.execute(service["id"], "nap", {"seconds": 4})["id"] for _ in range(5)]
+    command = api.delete(f"/services/{service['id']}")
+    assert api.finished(running)["latestStatus"]["status"] == "success"
+    for identity in queued:
+        assert api.finished(identity)["latestStatus"]["status"] == "canceled"
+    harness.wait_for("the runner ends", lambda: not os.path.exists(f"/proc/{pid}"), 20)
+    harness.wait_for("the command ends", lambda: api.get(f"/commands/{command['id']}")["status"] == "success", 20)
+
+
+def test_deletion_by_force_cuts(api, plain):
+    service = plain(CODE, FUNCTIONS)
+    running = api.execute(service["id"], "nap", {"seconds": 60})["id"]
+    harness.wait_for("it runs", lambda: api.status_of(running) == "in-progress")
+    api.delete(f"/services/{service['id']}?force=true")
+    assert api.finished(running, 20)["latestStatus"]["status"] in ("aborted", "failed")
+
+
+def test_a_pause_by_force_says_so(api, plain):
+    service = plain(CODE, FUNCTIONS, onReset="failed")
+    running = api.execute(service["id"], "nap", {"seconds": 60})["id"]
+    harness.wait_for("it runs", lambda: api.status_of(running) == "in-progress")
+    api.post(f"/services/{service['id']}/stop?force=true")
+    ended = api.finished(running, 20)["latestStatus"]
+    assert ended["status"] == "failed" and "by force" in ended["message"], ended
+
+
+def test_a_paused_queue_is_counted_after_a_restart(own_server):
+    server, api = own_server()
+    project = api.post("/projects", {"name": "p"})
+    service = harness.deploy_plain(api, project["id"], "waiting", CODE, FUNCTIONS, active=False)
+    for _ in range(3):
+        api.execute(service["id"], "pid")
+    server.kill()
+    server.start()
+    assert api.get(f"/services/{service['id']}/status")["numMessagesInQueue"] == 3
+
+
+def test_replicas_that_are_gone_are_not_shown(own_server):
+    """Also when the server died before it wrote that they are gone."""
+    server, api = own_server()
+    project = api.post("/projects", {"name": "p"})
+    service = harness.deploy_plain(api, project["id"], "ghost", CODE, FUNCTIONS)
+    api.ready(service["id"])
+    server.kill()
+    server.stop_agents()
+    for folder in (server.data / "run").iterdir():
+        shutil.rmtree(folder)
+    server.start()
+    api.post(f"/services/{service['id']}/stop?force=true")
+    harness.wait_for("nothing is shown",
+                     lambda: api.get(f"/services/{service['id']}/status")["runtimeStatus"] == [], 20)
 
 
 def test_deleted_services_agents_end(api, server, plain):

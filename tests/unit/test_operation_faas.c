@@ -153,7 +153,7 @@ static void packages(struct op *op)
     assert_int_equal(err.kind, ERR_CONFLICT);
     err = ERR_INIT;
     struct command command;
-    assert_int_equal(service_delete(op, &service, &command, &err), 0);
+    assert_int_equal(service_delete(op, &service, true, &command, &err), 0);
     assert_int_equal(package_delete(op, &package, &err), 0);
 }
 
@@ -434,7 +434,7 @@ static void deletion(struct op *op)
     int64_t left;
     for (int i = 0; i < COMMAND_STEP * 2 + 10; i++)
         assert_int_equal(try_execution(op, &service, "{}", &execution, &err), 0);
-    assert_int_equal(service_delete(op, &service, &command, &err), 0);
+    assert_int_equal(service_delete(op, &service, true, &command, &err), 0);
     assert_int_equal(run_steps(op, command.id, &steps), COMMAND_CLEAN);
     assert_int_equal(steps, 3);
     struct filter *canceled = filter_eq_text(&execution_entity, "status", STR("canceled"),

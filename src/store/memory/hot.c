@@ -31,6 +31,13 @@ static void set_int(int64_t *to, int64_t value)
         *to = value;
 }
 
+// Why the attempt before ended is not what this one says.
+static void forget_before(struct execution *execution)
+{
+    if (str_is(execution->status, "rerun"))
+        execution->status_message = STR_NONE;
+}
+
 int store_memory_execution_start(struct tx *base, struct str id, int64_t fence,
                                  struct str replica_id, int64_t now, bool *applied, struct err *err)
 {
@@ -38,6 +45,7 @@ int store_memory_execution_start(struct tx *base, struct str id, int64_t fence,
     struct execution execution;
     if (!open_execution(memory_of(base), id, &execution) || execution.fence >= fence)
         return 0;
+    forget_before(&execution);
     execution.status = STR("in-progress");
     execution.fence = fence;
     execution.replica_id = replica_id;
@@ -53,6 +61,7 @@ int store_memory_execution_finish(struct tx *base, const struct execution_result
     struct execution execution;
     if (!open_execution(memory_of(base), result->id, &execution) || execution.fence > result->fence)
         return 0;
+    forget_before(&execution);
     execution.status = result->status;
     set_text(&execution.status_message, result->message);
     set_text(&execution.output, result->output);
@@ -62,7 +71,8 @@ int store_memory_execution_finish(struct tx *base, const struct execution_result
     set_int(&execution.started_at, result->started_at);
     set_int(&execution.ended_at, result->ended_at);
     set_int(&execution.updated_at, result->ended_at);
-    set_int(&execution.attempts, result->attempts);
+    if (result->attempts > execution.attempts)
+        execution.attempts = result->attempts;
     if (str_is(result->status, "success"))
         execution.percent = 100;
     put(memory_of(base), &execution, applied);

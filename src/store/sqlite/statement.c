@@ -7,7 +7,9 @@
 // indexes.
 #define STILL_OPEN  "(+status='created' OR +status='in-progress' OR +status='rerun')"
 #define OPEN_STATES "(status='created' OR status='in-progress' OR status='rerun')"
-#define LEAST       "-9223372036854775808"
+// Why the attempt before ended is not what this one says.
+#define NOT_OF_BEFORE "CASE WHEN status='rerun' THEN NULL ELSE status_message END"
+#define LEAST         "-9223372036854775808"
 
 static const char *const fixed_sql[FIXED_COUNT] = {
     [FIXED_BEGIN_WRITE] = "BEGIN IMMEDIATE",
@@ -21,15 +23,16 @@ static const char *const fixed_sql[FIXED_COUNT] = {
     [FIXED_META_SET] = "INSERT INTO meta(key,value) VALUES(?1,?2) "
                        "ON CONFLICT(key) DO UPDATE SET value=excluded.value",
     [FIXED_EXECUTION_START] =
-        "UPDATE executions SET status='in-progress',fence=?2,replica_id=?3,started_at=?4,"
-        "updated_at=?4 WHERE id=?1 AND " STILL_OPEN " AND coalesce(fence," LEAST ")<?2",
+        "UPDATE executions SET status_message=" NOT_OF_BEFORE ",status='in-progress',fence=?2,"
+        "replica_id=?3,started_at=?4,updated_at=?4 WHERE id=?1 AND " STILL_OPEN
+        " AND coalesce(fence," LEAST ")<?2",
     [FIXED_EXECUTION_FINISH] =
-        "UPDATE executions SET status=?2,status_message=coalesce(?3,status_message),"
+        "UPDATE executions SET status=?2,status_message=coalesce(?3," NOT_OF_BEFORE "),"
         "output=coalesce(?4,output),error=coalesce(?5,error),"
         "percent=CASE WHEN ?2='success' THEN 100.0 ELSE percent END,"
         "replica_id=coalesce(?6,replica_id),fence=coalesce(?7,fence),"
         "started_at=coalesce(?8,started_at),ended_at=coalesce(?9,ended_at),"
-        "updated_at=coalesce(?9,updated_at),attempts=coalesce(?10,attempts) "
+        "updated_at=coalesce(?9,updated_at),attempts=coalesce(max(attempts,?10),?10,attempts) "
         "WHERE id=?1 AND " STILL_OPEN " AND coalesce(fence," LEAST ")<=coalesce(?7," LEAST ")",
     [FIXED_EXECUTION_REQUEUE] =
         "UPDATE executions SET status='rerun',status_message=coalesce(?4,status_message),"
