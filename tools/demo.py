@@ -7,6 +7,7 @@ all of them in parallel, and shows outputs, a traceback, and where the server is
 The server stays up until Ctrl-C (or at once with --once, for tests)."""
 import argparse
 import collections
+import fcntl
 import json
 import os
 import pathlib
@@ -45,14 +46,17 @@ def client_python():
     venv = CACHE / "demo-venv"
     python = venv / "bin" / "python"
     marker = venv / ".complete"
-    if not marker.exists():
-        say(f"making a Python environment with {DTLPY} (once; a few minutes)")
-        shutil.rmtree(venv, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
-        subprocess.run(pip + [DTLPY], check=True)
-        subprocess.run(pip + ["--no-deps"] + PHOTO_PACKAGES, check=True)
-        marker.write_text(DTLPY + "\n")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "demo-venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another demo may be making it
+        if not marker.exists():
+            say(f"making a Python environment with {DTLPY} (once; a few minutes)")
+            shutil.rmtree(venv, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+            pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+            subprocess.run(pip + [DTLPY], check=True)
+            subprocess.run(pip + ["--no-deps"] + PHOTO_PACKAGES, check=True)
+            marker.write_text(DTLPY + "\n")
     return python
 
 
@@ -219,6 +223,7 @@ def main():
         client_main(args)
         return 0
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, with everything stopped
     python = client_python()
     photos = photographs(python)
     folder = pathlib.Path(args.keep) if args.keep else pathlib.Path(tempfile.mkdtemp(prefix="drover-demo-"))
@@ -240,7 +245,7 @@ def main():
         if args.once:
             return 0
         print("  stop:    Ctrl-C here", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
         return 0
     finally:
         server.stop()
@@ -262,4 +267,10 @@ def stop_agents(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(130)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"\n{' '.join(error.cmd[:6])} … ended with {error.returncode}; its own lines above say why")

@@ -99,6 +99,40 @@ def test_large_upload_takes_no_memory(api, server, photos):
     assert grown < (10 << 10) * harness.SLOW, f"{grown} KiB more for 30 MiB"
 
 
+@pytest.mark.skipif(harness.SANITIZED, reason="sanitizers count their own memory, and hash slowly")
+def test_two_gibibytes(api, server, photos):
+    """Uploaded as dtlpy does it, chunked, and read back at its end: the server's memory does not notice."""
+    size, block = 2 << 30, bytes(1 << 20)
+    boundary = "two-gibibytes"
+
+    def body():
+        for name, value in (("type", "file"), ("path", "/huge.bin")):
+            yield f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        yield (f'--{boundary}\r\ncontent-disposition: form-data; name="file"; filename="huge.bin"\r\n'
+               "content-type: application/octet-stream\r\n\r\n").encode()
+        for _ in range(size // len(block) - 1):
+            yield block
+        yield block[:-4] + b"last"
+        yield f"\r\n--{boundary}--\r\n".encode()
+
+    before = server.memory_peak()
+    answer = api.call("POST", f"/datasets/{photos.id}/items?mode=overwrite", data=body(), timeout=600,
+                      headers={"content-type": f"multipart/form-data; boundary={boundary}"})
+    assert answer.status_code == 200, answer.text
+    item = answer.json()
+    assert item["metadata"]["system"]["size"] == size
+    end = api.call("GET", f"/items/{item['id']}/stream", headers={"range": f"bytes={size - 8}-"})
+    assert end.status_code == 206 and end.content == bytes(4) + b"last"
+    read = 0
+    with api.call("GET", f"/items/{item['id']}/stream", stream=True, timeout=600) as whole:
+        for piece in whole.iter_content(1 << 20):
+            read += len(piece)
+    assert read == size
+    grown = server.memory_peak() - before
+    assert grown < 16 << 10, f"{grown} KiB more for 2 GiB"
+    api.delete(f"/items/{item['id']}")
+
+
 def test_ranges(api, photos):
     content = bytes(range(256)) * 40
     item = put(api, photos, "/range.bin", content)
