@@ -99,6 +99,7 @@ static void fill_reports(struct sim *sim, struct call *call, struct agent *agent
         base->held[base->held_count++] = ref;
         if (held->state == DONE) {
             seen->result = true;
+            seen->stale = held->reruns != x->reruns;
             base->results[base->result_count++] = (struct dispatch_result){
                 .ref = ref,
                 .status = STR("success"),
@@ -213,6 +214,7 @@ static void take_one(struct sim *sim, struct agent *agent, const struct call *ca
     agent->held[agent->count++] = (struct held){.x = x,
                                                 .fence = delivery->fence,
                                                 .since = since,
+                                                .reruns = sim->x[x].reruns,
                                                 .state = WAITING,
                                                 .fresh_at = call->sent_at,
                                                 .named_at = call->answered_at};

@@ -59,6 +59,8 @@ static void check_result(struct sim *sim, size_t index, const struct execution *
                  STR_ARG(row->output), row->fence);
     if (!seen || !seen->result)
         sim_fail(sim, "%zu ended with a result that nobody reported", index);
+    if (seen->stale)
+        sim_fail(sim, "%zu ended with a result of before its rerun", index);
     if (!lease || lease->fence != row->fence)
         sim_fail(sim, "%zu ended with the result of fence %" PRIx64 ", which has no lease", index,
                  row->fence);

@@ -42,8 +42,7 @@ MUTATIONS = {
     "rerun-beside-the-old-run": ("        lease->again = true;", "        dispatch_publish(d, event->service_id, &(struct queue_message){.id = event->id}, false);"),
     "rerun-forgotten": ("    if (lease->again)\n", "    if (false)\n"),
     "rerun-takes-an-old-result": ("execution->rerun_fence > 0)", "false)"),
-    "outdated-read-handed-out": ("err->kind != ERR_NONE || item->outdated ||", "err->kind != ERR_NONE ||"),
-    "orphan-not-told": ("        orphan->to_terminate = true;", "        (void)orphan;"),
+    "outdated-read-handed-out": ("    if (outdated)\n        *outdated = true;\n    if (lease && !lease->sent)", "    (void)outdated;\n    if (lease && !lease->sent)"),
 }
 
 

@@ -24,6 +24,7 @@ enum held_state { WAITING, RUNNING, DONE, LOST, RETURNED };
 struct held {  // an execution at an agent
     size_t x;
     int64_t fence, since;
+    int64_t reruns;  // of the execution when this came
     enum held_state state;
     int64_t fresh_at;  // when the newest exchange was sent that gave or confirmed it
     int64_t named_at;  // when the server last heard of it from this agent, or sent it
@@ -56,6 +57,7 @@ struct delivery_seen {  // an answer of the server carried an execution
     bool cause;    // something has happened that may count as a lost attempt
     bool counted;  // it was counted
     bool result;   // the agent reported a result for it
+    bool stale;    // the result was of before a rerun
 };
 
 struct execution_seen {

@@ -184,7 +184,8 @@ void stage_forget(struct loop *loop)
 struct workers {
     const struct store_driver *driver;
     struct tx *writer, *reader;
-    struct jobs writes, reads, finished;
+    struct jobs writes, reads;
+    struct jobs committed, answered;  // done, not yet told: a read may be told after later commits
     void (*on_write)(void *arg, struct tx *tx);
     void *arg;
 };
@@ -207,7 +208,8 @@ struct workers *workers_start(const struct store_driver *driver, struct store_db
     workers->driver = driver;
     jobs_init(&workers->writes);
     jobs_init(&workers->reads);
-    jobs_init(&workers->finished);
+    jobs_init(&workers->committed);
+    jobs_init(&workers->answered);
     workers->writer = driver->tx_open(db, true, err);
     workers->reader = workers->writer ? driver->tx_open(db, false, err) : NULL;
     newest = workers;
@@ -280,7 +282,7 @@ bool stage_commit(struct workers *workers, size_t count, bool fail)
             job_refuse(job);
         else
             job_write(workers, job);
-        jobs_push(&workers->finished, job);
+        jobs_push(&workers->committed, job);
     }
     if (!fail)
         must(driver->commit(workers->writer, &fatal, &err), &err);
@@ -304,13 +306,15 @@ bool stage_read(struct workers *workers, bool fail)
         job_refuse(job);
     else
         read_run(workers, job);
-    jobs_push(&workers->finished, job);
+    jobs_push(&workers->answered, job);
     return true;
 }
 
 bool stage_finish(struct workers *workers)
 {
-    struct store_job *job = jobs_pop(&workers->finished);
+    bool read_first = stage_chance(50);
+    struct store_job *job = jobs_pop(read_first ? &workers->answered : &workers->committed);
+    job = job ? job : jobs_pop(read_first ? &workers->committed : &workers->answered);
     if (!job)
         return false;
     job->done(job->arg, &job->err);
@@ -320,7 +324,8 @@ bool stage_finish(struct workers *workers)
 void stage_kill(struct workers *workers)
 {
     for (bool more = true; more;) {
-        struct store_job *job = jobs_pop(&workers->finished);
+        struct store_job *job = jobs_pop(&workers->committed);
+        job = job ? job : jobs_pop(&workers->answered);
         job = job ? job : jobs_pop(&workers->writes);
         job = job ? job : jobs_pop(&workers->reads);
         more = job != NULL;

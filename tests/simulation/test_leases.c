@@ -87,9 +87,9 @@ static void step(struct sim *sim)
         world_create(sim);
     else if (what < 12)
         world_terminate(sim);
-    else if (what < 14)
+    else if (what < 20)
         world_rerun(sim);
-    else if (what < 15)
+    else if (what < 23)
         world_report(sim);
     else if (what < 65)
         agent_talk(sim, replica);
