@@ -57,9 +57,10 @@ static int post_key(struct call *call, struct err *err)
     }
     if (json_get(call->body, "description", &value) && value.type != JSON_NULL) {
         description = json_str(value, op->arena);
-        if (!description.at || description.len > 1024)
-            return err_field(err, "description",
-                             "description must be a string of at most 1024 bytes");
+        if (!description.at)
+            return err_field(err, "description", "description must be a string");
+        if (limits_bytes(op_limits(op), LIMIT_FIELD, "description", description.len, err))
+            return -1;
     }
     if (api_key_create(op, user_id, description, &key, &jwt, err))
         return -1;

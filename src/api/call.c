@@ -7,7 +7,6 @@
 #include "api/api_internal.h"
 #include "base/mem.h"
 
-#define REPLY_MAX        (256u << 20)  // bytes of one answer
 #define SPARE_ARENAS_MAX 128
 #define SPARE_ARENA_MAX  (256u << 10)  // an arena that grew beyond is not kept
 
@@ -65,7 +64,7 @@ static struct call_state *state_new(struct api *api, struct http_request *reques
     call->op.arena = arena;
     call->op.now = clock_wall(platform->clock);
     call->op.caller.address = arena_copy(arena, http_peer(request));
-    call->reply = BUF_INIT(REPLY_MAX);
+    call->reply = BUF_INIT((size_t)platform->settings->answer_max);
     call->out = JSON_WRITER(&call->reply);
     state->begun = clock_mono(platform->clock);
     snprintf(state->request_id, sizeof(state->request_id), "%08x-%08llx", (unsigned)api->run_id,
@@ -219,7 +218,9 @@ static int job_work(struct tx *tx, void *arg, struct err *err)
     call->op.tx = NULL;
     if (rc == 0 && call->reply.over)
         return err_set(err, ERR_TOO_LARGE,
-                       "The answer would be over %u MiB: ask for a smaller page", REPLY_MAX >> 20);
+                       "The answer would have more than %zu bytes (--max-answer): ask for a "
+                       "smaller page",
+                       call->reply.max);
     return rc;
 }
 

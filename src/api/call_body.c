@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/api_internal.h"
 
-#define FORM_FIELDS_MAX 64
-
 static bool form_decode(struct str raw, struct str *out, struct arena *arena)
 {
     if (!http_decode(raw, true, arena, out) || !str_utf8_valid(*out))
@@ -16,7 +14,7 @@ int call_read_form(struct call *call, struct str bytes, struct err *err)
     struct arena *arena = call->op.arena;
     _cleanup_buf_ struct buf buf = BUF_INIT(bytes.len * 6 + 1024);
     struct json_writer out = JSON_WRITER(&buf);
-    int fields = 0;
+    int64_t fields = 0, max = call->op.platform->settings->bulk_max;
     json_w_object(&out);
     for (struct str rest = bytes; rest.at && rest.len;) {
         struct str value = str_cut(&rest, '&'), name = str_cut(&value, '=');
@@ -25,8 +23,9 @@ int call_read_form(struct call *call, struct str bytes, struct err *err)
             continue;
         if (!form_decode(name, &key, arena) || (value.at && !form_decode(value, &text, arena)))
             return err_set(err, ERR_BAD_INPUT, "The form is not percent-encoded UTF-8");
-        if (++fields > FORM_FIELDS_MAX)
-            return err_set(err, ERR_BAD_INPUT, "A form has at most %d fields", FORM_FIELDS_MAX);
+        if (++fields > max)
+            return err_set(err, ERR_BAD_INPUT, "The form has more than %lld fields (--max-bulk)",
+                           (long long)max);
         json_w_key_str(&out, key);
         json_w_str(&out, text);
     }

@@ -7,7 +7,8 @@
 static int post_dataset(struct call *call, struct err *err)
 {
     struct dataset row;
-    if (entity_decode(&dataset_entity, call->body, DECODE_CREATE, &row, call->op.arena, err))
+    if (entity_decode(&dataset_entity, call->body, DECODE_CREATE, op_limits(&call->op), &row,
+                      call->op.arena, err))
         return -1;
     row.project_id = call->project.id;
     row.system = false;

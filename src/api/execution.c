@@ -262,7 +262,7 @@ static int get_counters(struct call *call, struct err *err)
     struct arena *arena = call->op.arena;
     if (text.len > 0 && json_parse(text, 0, &json, err))
         return err_wrap(err, "filter");
-    if (filter_parse(json, &execution_entity, arena, &given, err) ||
+    if (filter_parse(json, &execution_entity, op_limits(&call->op), arena, &given, err) ||
         listing_filter(call, &execution_entity, &mine, err))
         return -1;
     given = filter_and(given, mine, arena);

@@ -110,7 +110,8 @@ static int start_bulk(struct call *call, struct json patch, struct err *err)
     struct json filter = json_of(STR("{}")), value;
     if (json_get(call->body, "filter", &value))
         filter = value;
-    if (filter_parse(filter, &item_entity, call->op.arena, &bulk->filter, err))
+    if (filter_parse(filter, &item_entity, op_limits(&call->op), call->op.arena, &bulk->filter,
+                     err))
         return -1;
     bulk->dataset_id = call_param(call, 0);
     bulk->patch = patch;

@@ -39,7 +39,7 @@ static int number_param(struct call *call, const char *name, struct json_writer 
 int listing_get(struct call *call, const struct entity *entity, const char *params,
                 listing_complete_fn complete, struct err *err)
 {
-    _cleanup_buf_ struct buf buf = BUF_INIT(64 << 10);
+    _cleanup_buf_ struct buf buf = BUF_INIT((size_t)op_limits(&call->op)->field);
     struct json_writer out = JSON_WRITER(&buf);
     json_w_object(&out);
     json_w_pair_raw(&out, "sort", STR("{\"createdAt\":\"descending\"}"));
@@ -57,7 +57,7 @@ int listing_get(struct call *call, const struct entity *entity, const char *para
     json_w_object_end(&out);
     json_w_object_end(&out);
     if (buf.over)
-        return err_set(err, ERR_TOO_LARGE, "The parameters of the URL are too long");
+        return err_set(err, ERR_TOO_LARGE, "The parameters of the URL are too long (--max-field)");
     struct page page = {.entity = entity,
                         .body = json_of(arena_copy(call->op.arena, buf_str(&buf))),
                         .complete = complete};

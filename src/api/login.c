@@ -298,7 +298,8 @@ int invite_handle(struct call *call, struct err *err)
     struct login *login = login_new(call);
     struct arena *arena = call->op.arena;
     struct json value;
-    if (entity_decode(&user_entity, call->body, DECODE_CREATE, &login->user, arena, err) ||
+    if (entity_decode(&user_entity, call->body, DECODE_CREATE, op_limits(&call->op), &login->user,
+                      arena, err) ||
         email_read(login->user.email, "email", arena, &login->user.email, err))
         return -1;
     if (str_ends(login->user.email, STR("@bot.drover")))

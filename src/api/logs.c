@@ -13,7 +13,6 @@
 #include "model/status.h"
 
 #define SIZE_MAX_LINES 1000
-#define EXECUTIONS_MAX 1000
 #define HOLD_MS        10000
 #define DRAIN_MS       5000  // after an execution's end its last lines may still be on their way
 #define DONE_LINE      "[Done] Executing function."
@@ -75,10 +74,11 @@ static int take_executions(struct log_call *log, struct err *err)
     struct str key;
     if (!json_get(call->body, "executionId", &value) || value.type == JSON_NULL)
         return 0;
+    int64_t max = call->op.platform->settings->bulk_max;
     size_t count = value.type == JSON_ARRAY ? json_count(value) : 1;
-    if (count > EXECUTIONS_MAX)
-        return err_field(err, "executionId", "executionId may name at most %d executions, not %zu",
-                         EXECUTIONS_MAX, count);
+    if ((int64_t)count > max)
+        return err_field(err, "executionId", "executionId has %zu entries; --max-bulk allows %lld",
+                         count, (long long)max);
     log->executions = arena_array_of(call->op.arena, struct str, count + 1);
     if (value.type == JSON_STRING) {
         log->executions[log->execution_count++] = json_str(value, call->op.arena);

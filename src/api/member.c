@@ -4,8 +4,6 @@
 #include "api/page.h"
 #include "api/route_table.h"
 
-#define BATCH_MAX 100
-
 static int get_members(struct call *call, struct err *err)
 {
     struct page page = {.entity = &member_entity};
@@ -77,6 +75,7 @@ static int add_one(struct call *call, struct json user, enum role role, struct e
 
 static int post_members(struct call *call, struct err *err)
 {
+    int64_t max = call->op.platform->settings->bulk_max;
     struct json users, user;
     struct str key;
     enum role role;
@@ -84,8 +83,9 @@ static int post_members(struct call *call, struct err *err)
         return -1;
     if (!json_get(call->body, "users", &users) || users.type != JSON_ARRAY)
         return err_field(err, "users", "users must be an array of e-mail addresses");
-    if (json_count(users) > BATCH_MAX)
-        return err_field(err, "users", "users has more than %d entries", BATCH_MAX);
+    if ((int64_t)json_count(users) > max)
+        return err_field(err, "users", "users has %zu entries; --max-bulk allows %lld",
+                         json_count(users), (long long)max);
     struct json_iter it = json_each(users);
     json_w_array(&call->out);
     while (json_next(&it, &key, &user)) {

@@ -244,7 +244,7 @@ struct str openapi_make(const struct settings *settings, struct arena *arena)
                         "\"#/components/schemas/Error\"}}}}}"));
     json_w_key(&out, "schemas");
     json_w_object(&out);
-    schema_components(&out);
+    schema_components(settings, &out);
     json_w_object_end(&out);
     json_w_object_end(&out);
     json_w_object_end(&out);

@@ -18,7 +18,20 @@ static const struct {
     {"Command", &command_entity}, {"Audit", &audit_entity},
 };
 
-#define TEXT "{\"type\":\"string\"}"
+#define TEXT  "{\"type\":\"string\"}"
+#define NAME  "{\"type\":\"string\",\"maxLength\":@name}"
+#define FIELD "{\"type\":\"string\",\"maxLength\":@field}"
+
+// The numbers that "@name" and so on stand for in a shape.
+static const struct {
+    const char *mark;
+    size_t offset;
+} marks[] = {
+    {"@bulk", offsetof(struct settings, bulk_max)},
+    {"@field", offsetof(struct settings, limits.field)},
+    {"@name", offsetof(struct settings, limits.name)},
+    {"@page", offsetof(struct settings, limits.page_size)},
+};
 
 static const struct {
     const char *name, *json;
@@ -37,7 +50,7 @@ static const struct {
      "\"sort\":{\"type\":\"object\",\"maxProperties\":4,\"additionalProperties\":"
      "{\"type\":\"string\",\"enum\":[\"ascending\",\"descending\"]}},"
      "\"page\":{\"type\":\"integer\",\"minimum\":0},"
-     "\"pageSize\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000},\"resource\":" TEXT "}}"},
+     "\"pageSize\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":@page},\"resource\":" TEXT "}}"},
     {"TokenRequest",
      "{\"type\":\"object\",\"required\":[\"type\"],\"properties\":{"
      "\"type\":{\"type\":\"string\",\"enum\":[\"user_credentials\",\"refresh_token\"]},"
@@ -50,17 +63,17 @@ static const struct {
      "{\"type\":\"object\",\"required\":[\"oldPassword\",\"newPassword\"],\"properties\":{"
      "\"oldPassword\":" TEXT ",\"newPassword\":{\"type\":\"string\",\"minLength\":10,"
      "\"maxLength\":256}}}"},
-    {"UserInvite",
-     "{\"type\":\"object\",\"required\":[\"email\"],\"properties\":{\"email\":" TEXT
-     ",\"firstName\":" TEXT ",\"lastName\":" TEXT
-     ",\"admin\":{\"type\":\"boolean\"},\"password\":{\"type\":\"string\",\"minLength\":10,"
-     "\"maxLength\":256}}}"},
+    {"UserInvite", "{\"type\":\"object\",\"required\":[\"email\"],\"properties\":{\"email\":" TEXT
+                   ",\"firstName\":" NAME ",\"lastName\":" NAME
+                   ",\"admin\":{\"type\":\"boolean\"},\"password\":{\"type\":"
+                   "\"string\",\"minLength\":10,"
+                   "\"maxLength\":256}}}"},
     {"UserInvited",
      "{\"allOf\":[{\"$ref\":\"#/components/schemas/User\"},{\"type\":\"object\",\"properties\":{"
      "\"password\":{\"type\":\"string\",\"description\":\"Generated when the request gave "
      "none; shown once.\"}}}]}"},
     {"ApiKeyRequest",
-     "{\"type\":\"object\",\"properties\":{\"userId\":" TEXT ",\"description\":" TEXT "}}"},
+     "{\"type\":\"object\",\"properties\":{\"userId\":" TEXT ",\"description\":" FIELD "}}"},
     {"ApiKeyMade",
      "{\"allOf\":[{\"$ref\":\"#/components/schemas/ApiKey\"},{\"type\":\"object\",\"required\":"
      "[\"jwt\"],\"properties\":{\"jwt\":{\"type\":\"string\",\"description\":\"The key itself; "
@@ -72,16 +85,17 @@ static const struct {
                   "[\"owner\",\"developer\",\"viewer\"]}}}"},
     {"MemberBatch",
      "{\"type\":\"object\",\"required\":[\"role\",\"users\"],\"properties\":{\"users\":{"
-     "\"type\":\"array\",\"maxItems\":100,\"items\":" TEXT "},\"role\":{\"type\":"
+     "\"type\":\"array\",\"maxItems\":@bulk,\"items\":" TEXT "},\"role\":{\"type\":"
      "\"string\",\"enum\":[\"owner\",\"developer\",\"viewer\"]}}}"},
     {"ItemUpload", "{\"type\":\"object\",\"required\":[\"path\"],\"properties\":{"
                    "\"type\":{\"type\":\"string\",\"enum\":[\"file\",\"dir\"]},\"path\":" TEXT
-                   ",\"metadata\":{\"type\":\"object\"},\"description\":" TEXT
+                   ",\"metadata\":{\"type\":\"object\"},\"description\":" FIELD
                    ",\"file\":{\"type\":\"string\",\"format\":\"binary\"}}}"},
     {"ExecutionRequest",
      "{\"oneOf\":[{\"$ref\":\"#/components/schemas/ExecutionCreate\"},{\"type\":\"array\","
-     "\"items\":{\"$ref\":\"#/components/schemas/ExecutionCreate\"}},{\"type\":\"object\","
-     "\"required\":[\"batch\"],\"properties\":{\"functionName\":" TEXT
+     "\"maxItems\":@bulk,\"items\":{\"$ref\":\"#/components/schemas/"
+     "ExecutionCreate\"}},{\"type\":\"object\","
+     "\"required\":[\"batch\"],\"properties\":{\"functionName\":" NAME
      ",\"batch\":{\"type\":\"object\",\"required\":[\"query\"],\"properties\":{\"query\":"
      "{\"type\":\"object\"},\"args\":{\"type\":\"object\"}}}}}]}"},
     {"ExecutionAnswer",
@@ -107,8 +121,9 @@ static const struct {
      "}}}}}"},
     {"LogQuery",
      "{\"type\":\"object\",\"properties\":{\"serviceId\":" TEXT ",\"projectId\":" TEXT
-     ",\"executionId\":{\"type\":\"array\",\"items\":" TEXT "},\"functionName\":" TEXT
-     ",\"replicaId\":" TEXT ",\"text\":" TEXT ",\"logLevel\":{\"type\":\"string\",\"enum\":"
+     ",\"executionId\":{\"type\":\"array\",\"maxItems\":@bulk,\"items\":" TEXT
+     "},\"functionName\":" TEXT ",\"replicaId\":" TEXT ",\"text\":" TEXT
+     ",\"logLevel\":{\"type\":\"string\",\"enum\":"
      "[\"DEBUG\",\"INFO\",\"WARNING\",\"ERROR\",\"CRITICAL\"]},\"start\":" TEXT ",\"end\":" TEXT
      ",\"direction\":{\"type\":\"string\",\"enum\":[\"asc\",\"desc\"]},"
      "\"size\":{\"type\":\"integer\",\"minimum\":1},\"follow\":{\"type\":\"boolean\"},"
@@ -121,7 +136,7 @@ static const struct {
     {"AuditQuery", "{\"type\":\"object\",\"properties\":{\"projectId\":" TEXT
                    ",\"filter\":{\"type\":\"object\"},\"sort\":{\"type\":\"object\"},"
                    "\"page\":{\"type\":\"integer\",\"minimum\":0},\"pageSize\":{\"type\":"
-                   "\"integer\",\"minimum\":1,\"maximum\":1000}}}"},
+                   "\"integer\",\"minimum\":1,\"maximum\":@page}}}"},
     {"InstanceCatalog", "{}"},
     {"ItemsAnswer",
      "{\"anyOf\":[{\"$ref\":\"#/components/schemas/ItemPage\"},{\"type\":\"object\","
@@ -131,7 +146,7 @@ static const struct {
     {"NameValid", "{\"type\":\"boolean\"}"},
     {"DatasetCreateBody",
      "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":{\"type\":\"string\","
-     "\"minLength\":1,\"maxLength\":256},\"projectId\":" TEXT
+     "\"minLength\":1,\"maxLength\":@name},\"projectId\":" TEXT
      ",\"projects\":{\"type\":\"array\",\"items\":" TEXT
      ",\"minItems\":1,\"maxItems\":1},\"metadata\":{\"type\":\"object\"}}}"},
 };
@@ -215,18 +230,47 @@ static void page_schema(const char *name, struct json_writer *out)
     json_w_object_end(out);
 }
 
-void schema_components(struct json_writer *out)
+// The mark that the text begins with; COUNT(marks): none.
+static size_t mark_at(struct str text)
+{
+    size_t i = 0;
+    while (i < COUNT(marks) && !str_starts(text, str_of(marks[i].mark)))
+        i++;
+    return i;
+}
+
+static void shape_schema(struct str shape, const struct settings *settings, struct buf *out)
+{
+    const char *base = (const char *)settings;
+    while (shape.len) {
+        size_t mark = shape.at[0] == '@' ? mark_at(shape) : COUNT(marks), len = 1;
+        if (mark == COUNT(marks)) {
+            buf_add_char(out, shape.at[0]);
+        } else {
+            const int64_t *number = (const void *)(base + marks[mark].offset);
+            buf_printf(out, "%lld", (long long)*number);
+            len = strlen(marks[mark].mark);
+        }
+        shape = (struct str){shape.at + len, shape.len - len};
+    }
+}
+
+void schema_components(const struct settings *settings, struct json_writer *out)
 {
     for (size_t i = 0; i < COUNT(entities); i++) {
         json_w_key(out, entities[i].name);
         entity_schema(entities[i].entity, out);
         key_of(out, entities[i].name, "Create");
-        entity_body_schema(entities[i].entity, DECODE_CREATE, out);
+        entity_body_schema(entities[i].entity, DECODE_CREATE, &settings->limits, out);
         key_of(out, entities[i].name, "Patch");
-        entity_body_schema(entities[i].entity, DECODE_PATCH, out);
+        entity_body_schema(entities[i].entity, DECODE_PATCH, &settings->limits, out);
         key_of(out, entities[i].name, "Page");
         page_schema(entities[i].name, out);
     }
-    for (size_t i = 0; i < COUNT(shapes); i++)
-        json_w_pair_raw(out, shapes[i].name, str_of(shapes[i].json));
+    _cleanup_buf_ struct buf text = BUF_INIT(64 << 10);
+    for (size_t i = 0; i < COUNT(shapes); i++) {
+        buf_clear(&text);
+        shape_schema(str_of(shapes[i].json), settings, &text);
+        json_w_pair_raw(out, shapes[i].name, buf_str(&text));
+    }
 }

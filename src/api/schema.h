@@ -6,11 +6,12 @@
 #define DROVER_API_SCHEMA_H
 
 #include "base/json.h"
+#include "operation/settings.h"
 
 bool schema_known(const char *name);
 // {"$ref": …} or an array of it.
 void schema_reference(const char *name, struct json_writer *out);
-// All of components.schemas: the members only.
-void schema_components(struct json_writer *out);
+// All of components.schemas: the members only. The settings say what bodies may hold.
+void schema_components(const struct settings *settings, struct json_writer *out);
 
 #endif

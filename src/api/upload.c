@@ -10,8 +10,6 @@
 #include "operation/item.h"
 
 #define INCOMING_MAX (1 << 20)  // bytes taken and not yet written before the client must wait
-#define FIELD_MAX    (1 << 20)  // bytes of one other field
-#define FORM_MAX     (64 << 10)
 
 struct upload {  // in the call's arena
     struct call *call;
@@ -58,8 +56,9 @@ static void take_field(struct upload *upload, const struct http_part *part, stru
     buf_add_str(field, data);
     if (!field->over)
         return;
-    err_set(&err, ERR_TOO_LARGE, "The field " STR_FMT " has more than %zu bytes",
-            STR_ARG(part->name), field->max);
+    bool format = field == &upload->path || field == &upload->type;
+    err_set(&err, ERR_TOO_LARGE, "The field " STR_FMT " has more than %zu bytes%s",
+            STR_ARG(part->name), field->max, format ? "" : " (--max-field)");
     upload_fail(upload, &err);
 }
 
@@ -112,7 +111,8 @@ static void on_form(void *arg, struct http_request *request, struct str chunk)
     buf_add_str(&upload->incoming, chunk);
     if (!upload->incoming.over)
         return;
-    err_set(&err, ERR_TOO_LARGE, "The form has more than %d bytes", FORM_MAX);
+    err_set(&err, ERR_TOO_LARGE, "The form has more than %zu bytes (--max-field)",
+            upload->incoming.max);
     upload_fail(upload, &err);
     advance(upload);
 }
@@ -213,8 +213,6 @@ static int describe(struct upload *upload, struct item_upload *out, struct err *
         out->description = buf_str(&upload->description);
     if (!str_utf8_valid(out->description))
         return err_field(err, "description", "description must be UTF-8");
-    if (out->description.len > 65536)
-        return err_field(err, "description", "description has at most 65536 bytes");
     out->overwrite = str_is(mode, "overwrite");
     return metadata_of(upload, &out->metadata, err);
 }
@@ -331,8 +329,8 @@ static struct upload *upload_new(struct call *call)
     upload->writing = BUF_INIT(INCOMING_MAX + (4 << 20));
     upload->path = BUF_INIT(8 << 10);
     upload->type = BUF_INIT(64);
-    upload->metadata = BUF_INIT(FIELD_MAX);
-    upload->description = BUF_INIT(FIELD_MAX);
+    upload->metadata = BUF_INIT((size_t)op_limits(&call->op)->field);
+    upload->description = BUF_INIT((size_t)op_limits(&call->op)->field);
     call->data = upload;
     call->on_body = on_body;
     call->on_gone = on_gone;
@@ -345,7 +343,7 @@ int upload_handle(struct call *call, struct err *err)
     struct upload *upload = upload_new(call);
     if (str_starts(type, STR("application/x-www-form-urlencoded"))) {
         upload->form = true;
-        upload->incoming.max = FORM_MAX;
+        upload->incoming.max = (size_t)op_limits(&call->op)->field;
         http_body_stream(call->http, on_form, upload);
     } else if (http_body_multipart(call->http, on_part, upload, err)) {
         return -1;

@@ -63,7 +63,7 @@ static int drop_unused_items(struct op *op, struct collection *c, struct err *er
     struct json codebases;
     struct filter *filter;
     if (json_parse(STR("{\"filename\":\"/codebases/**\"}"), 0, &codebases, err) ||
-        filter_parse(codebases, &item_entity, op->arena, &filter, err))
+        filter_parse(codebases, &item_entity, NULL, op->arena, &filter, err))
         return -1;
     filter = filter_and(filter,
                         filter_compare(&item_entity, "createdAt", FILTER_LT, c->before, op->arena),

@@ -34,7 +34,7 @@ static int reconcile_read(struct op *op, void *arg, struct err *err)
         return 0;
     }
     entity_copy(&service_entity, &row, &r->service, r->arena);
-    return runtime_parse(json_of(r->service.runtime), &r->runtime, r->arena, err);
+    return runtime_parse(json_of(r->service.runtime), NULL, &r->runtime, r->arena, err);
 }
 
 static struct str agent_token(struct reconcile *r)

@@ -22,8 +22,8 @@ void driver_close(struct driver *driver)
 
 int driver_apply(struct driver *driver, const struct deployment *deployment, struct err *err)
 {
-    if (deployment->replicas < 0 || deployment->replicas > REPLICAS_MAX)
-        return err_set(err, ERR_BAD_INPUT, "a service has 0 to %d replicas, not %lld", REPLICAS_MAX,
+    if (deployment->replicas < 0)
+        return err_set(err, ERR_BAD_INPUT, "a service cannot have %lld replicas",
                        (long long)deployment->replicas);
     if (deployment->service_id.len == 0 || !deployment->instance)
         return err_set(err, ERR_INTERNAL, "a deployment needs a service and an instance type");

@@ -4,7 +4,7 @@
 static const struct field fields[] = {
     COLUMN_ID(dataset),
     COLUMN(dataset, name, "name", TEXT, .flags = FIELD_REQUIRED | FIELD_NONEMPTY,
-           .max = NAME_MAX_BYTES),
+           .limit = LIMIT_NAME),
     // Bodies carry "projects": [id] instead, which the operation reads.
     COLUMN(dataset, project_id, "projectId", TEXT, .flags = FIELD_FIXED),
     COLUMN(dataset, creator, "creator", TEXT, .flags = FIELD_READONLY),

@@ -7,9 +7,7 @@
 #include "model/describe.h"
 #include "model/entities.h"
 
-#define TEXT_MAX_DEFAULT (64 * 1024)
-#define JSON_MAX_DEFAULT (1024 * 1024)
-#define DUMP_MAX         (256u * 1024 * 1024)
+#define DUMP_MAX (1u << 30)
 
 const struct entity *const entity_all[] = {
     &org_entity,      &user_entity,    &api_key_entity,   &project_entity,
@@ -53,6 +51,12 @@ bool field_absent(const struct field *f, const void *row)
 
 // ── decoding ─────────────────────────────────────────────────────────────────────────────────
 
+struct decoder {
+    const struct limits *limits;
+    struct arena *arena;
+    struct err *err;
+};
+
 static int wrong_type(const struct field *f, const char *wanted, struct json value, struct err *err)
 {
     char given[DESCRIBE_SIZE];
@@ -60,10 +64,14 @@ static int wrong_type(const struct field *f, const char *wanted, struct json val
                      describe_value(value, given));
 }
 
-static int too_long(const struct field *f, size_t len, int64_t max, struct err *err)
+static int check_bytes(const struct field *f, size_t len, const struct decoder *d)
 {
-    return err_field(err, f->name, "%s has %zu bytes; at most %lld are allowed", f->name, len,
-                     (long long)max);
+    if (!f->max)
+        return limits_bytes(d->limits, f->limit ? f->limit : LIMIT_FIELD, f->name, len, d->err);
+    if (len <= (uint64_t)f->max)
+        return 0;
+    return err_field(d->err, f->name, "%s has %zu bytes; at most %lld are allowed", f->name, len,
+                     (long long)f->max);
 }
 
 static bool is_choice(const char *choices, struct str text)
@@ -91,32 +99,29 @@ static int wrong_choice(const struct field *f, struct json value, struct err *er
                      describe_value(value, given));
 }
 
-static int decode_text(const struct field *f, struct json value, void *row, struct arena *arena,
-                       struct err *err)
+static int decode_text(const struct field *f, struct json value, void *row, const struct decoder *d)
 {
-    int64_t max = f->max ? f->max : TEXT_MAX_DEFAULT;
     if (value.type != JSON_STRING)
-        return wrong_type(f, "a string", value, err);
-    struct str text = json_str(value, arena);
-    if (text.len > (uint64_t)max)
-        return too_long(f, text.len, max, err);
+        return wrong_type(f, "a string", value, d->err);
+    struct str text = json_str(value, d->arena);
+    if (check_bytes(f, text.len, d) < 0)
+        return -1;
     if ((f->flags & FIELD_NONEMPTY) && text.len == 0)
-        return err_field(err, f->name, "%s must not be empty", f->name);
+        return err_field(d->err, f->name, "%s must not be empty", f->name);
     if (f->choices && !is_choice(f->choices, text))
-        return wrong_choice(f, value, err);
+        return wrong_choice(f, value, d->err);
     *field_text(f, row) = text;
     return 0;
 }
 
-static int decode_json(const struct field *f, struct json value, void *row, struct err *err)
+static int decode_json(const struct field *f, struct json value, void *row, const struct decoder *d)
 {
-    int64_t max = f->max ? f->max : JSON_MAX_DEFAULT;
     if ((f->flags & FIELD_OBJECT) && value.type != JSON_OBJECT)
-        return wrong_type(f, "an object", value, err);
+        return wrong_type(f, "an object", value, d->err);
     if ((f->flags & FIELD_ARRAY) && value.type != JSON_ARRAY)
-        return wrong_type(f, "an array", value, err);
-    if (value.text.len > (uint64_t)max)
-        return too_long(f, value.text.len, max, err);
+        return wrong_type(f, "an array", value, d->err);
+    if (check_bytes(f, value.text.len, d) < 0)
+        return -1;
     *field_text(f, row) = value.text;
     return 0;
 }
@@ -159,21 +164,21 @@ static int decode_time(const struct field *f, struct json value, void *row, stru
     return 0;
 }
 
-static int decode_field(const struct field *f, struct json value, void *row, struct arena *arena,
-                        struct err *err)
+static int decode_field(const struct field *f, struct json value, void *row,
+                        const struct decoder *d)
 {
     switch (f->type) {
-    case FIELD_TEXT: return decode_text(f, value, row, arena, err);
-    case FIELD_JSON: return decode_json(f, value, row, err);
-    case FIELD_INT: return decode_int(f, value, row, err);
-    case FIELD_DOUBLE: return decode_double(f, value, row, err);
-    case FIELD_TIME: return decode_time(f, value, row, arena, err);
+    case FIELD_TEXT: return decode_text(f, value, row, d);
+    case FIELD_JSON: return decode_json(f, value, row, d);
+    case FIELD_INT: return decode_int(f, value, row, d->err);
+    case FIELD_DOUBLE: return decode_double(f, value, row, d->err);
+    case FIELD_TIME: return decode_time(f, value, row, d->arena, d->err);
     case FIELD_BOOL:
         if (!json_bool(value, field_bool(f, row)))
-            return wrong_type(f, "true or false", value, err);
+            return wrong_type(f, "true or false", value, d->err);
         return 0;
     }
-    return err_set(err, ERR_INTERNAL, "field %s has an unknown type", f->name);
+    return err_set(d->err, ERR_INTERNAL, "field %s has an unknown type", f->name);
 }
 
 // Puts each key's value (the last one of repeated keys) at the index of its field. One walk over
@@ -212,9 +217,10 @@ static int settle(const struct field *f, enum decode_mode mode, struct json *val
     return 0;
 }
 
-int entity_decode(const struct entity *entity, struct json body, enum decode_mode mode, void *row,
-                  struct arena *arena, struct err *err)
+int entity_decode(const struct entity *entity, struct json body, enum decode_mode mode,
+                  const struct limits *limits, void *row, struct arena *arena, struct err *err)
 {
+    const struct decoder decoder = {limits, arena, err};
     struct json given[ENTITY_FIELDS_MAX] = {0};
     char what[DESCRIBE_SIZE];
     if (body.type != JSON_OBJECT)
@@ -231,7 +237,7 @@ int entity_decode(const struct entity *entity, struct json body, enum decode_mod
             return -1;
         if (given[i].type == JSON_NULL)
             clear_field(f, row);
-        else if (given[i].type != JSON_ABSENT && decode_field(f, given[i], row, arena, err) < 0)
+        else if (given[i].type != JSON_ABSENT && decode_field(f, given[i], row, &decoder) < 0)
             return -1;
     }
     return 0;

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "model/limits.h"
 
 enum field_type {  // C type of the member        absent value
     FIELD_TEXT,    // struct str                  STR_NONE
@@ -46,8 +47,10 @@ struct field {
     enum field_type type;
     unsigned flags;
     size_t offset;  // of the member in the entity's struct
-    int64_t min,
-        max;  // FIELD_INT: value limits; FIELD_TEXT, FIELD_JSON: max bytes (0: 64 KiB, 1 MiB)
+    // FIELD_INT, FIELD_DOUBLE: of the value; FIELD_TEXT, FIELD_JSON: the most bytes of what has a
+    // format of its own (0: `limit` holds)
+    int64_t min, max;
+    enum limit limit;      // of the bytes of FIELD_TEXT, FIELD_JSON; LIMIT_NONE: LIMIT_FIELD
     const char *fallback;  // JSON text of the value when a create does not give it; NULL: absent
     const char *choices;   // FIELD_TEXT: "failed|rerun"; NULL: any
     const char *secret;  // FIELD_JSON: the member that answers mask and no filter or sort may name
@@ -79,7 +82,8 @@ void entity_clear(const struct entity *entity, void *row);
 // makes a field absent, or its fallback when it has one. Unknown keys are ignored. Texts point into
 // `body` or the arena. ERR_BAD_INPUT with the field's path.
 MUST_CHECK int entity_decode(const struct entity *entity, struct json body, enum decode_mode mode,
-                             void *row, struct arena *arena, struct err *err);
+                             const struct limits *limits, void *row, struct arena *arena,
+                             struct err *err);
 
 // Writes the row as a JSON object.
 void entity_encode(const struct entity *entity, const void *row, struct json_writer *out);
@@ -120,10 +124,11 @@ static inline bool *field_bool(const struct field *f, void *row)
 }
 bool field_absent(const struct field *f, const void *row);
 
-// JSON Schema (OpenAPI 3.0 dialect) of the entity's answer, and of its create or patch body.
+// JSON Schema (OpenAPI 3.0 dialect) of the entity's answer, and of its create or patch body. An
+// answer promises no limits: it may hold what was accepted under higher ones.
 void entity_schema(const struct entity *entity, struct json_writer *out);
 void entity_body_schema(const struct entity *entity, enum decode_mode mode,
-                        struct json_writer *out);
+                        const struct limits *limits, struct json_writer *out);
 
 extern const struct entity
     *const entity_all[];  // NULL-terminated: what the stores create tables for

@@ -12,10 +12,17 @@ static void encode_choices(const char *choices, struct json_writer *out)
     json_w_array_end(out);
 }
 
-static void encode_limits(const struct field *f, struct json_writer *out)
+// JSON Schema counts characters, of which each has a byte at least.
+static void encode_length(const struct field *f, const struct limits *limits,
+                          struct json_writer *out)
 {
-    if (f->type == FIELD_TEXT && f->max)
-        json_w_pair_int(out, "maxLength", f->max);
+    int64_t most = f->max ? f->max : limits_most(limits, f->limit ? f->limit : LIMIT_FIELD);
+    if (f->type == FIELD_TEXT && most != INT64_MAX)
+        json_w_pair_int(out, "maxLength", most);
+}
+
+static void encode_range(const struct field *f, struct json_writer *out)
+{
     if (f->type == FIELD_TEXT && (f->flags & FIELD_NONEMPTY))
         json_w_pair_int(out, "minLength", 1);
     if ((f->type == FIELD_INT || f->type == FIELD_DOUBLE) && (f->min || f->max)) {
@@ -38,7 +45,8 @@ static const char *type_word(const struct field *f)
     return NULL;
 }
 
-static void encode_field_schema(const struct field *f, bool body, struct json_writer *out)
+static void encode_field_schema(const struct field *f, bool body, const struct limits *limits,
+                                struct json_writer *out)
 {
     const char *type = type_word(f);
     json_w_key(out, f->name);
@@ -53,7 +61,8 @@ static void encode_field_schema(const struct field *f, bool body, struct json_wr
         json_w_pair_str(out, "format", STR("int64"));
     if (f->choices)
         encode_choices(f->choices, out);
-    encode_limits(f, out);
+    encode_length(f, limits, out);
+    encode_range(f, out);
     if (body && f->fallback)
         json_w_pair_raw(out, "default", str_of(f->fallback));
     if (type && f->type != FIELD_BOOL && !(f->flags & FIELD_REQUIRED))
@@ -81,7 +90,7 @@ void entity_schema(const struct entity *entity, struct json_writer *out)
     for (size_t i = 0; i < entity->count; i++) {
         const struct field *f = &entity->fields[i];
         if (!(f->flags & (FIELD_INTERNAL | FIELD_VIRTUAL | FIELD_COMPOSED)))
-            encode_field_schema(f, false, out);
+            encode_field_schema(f, false, NULL, out);
     }
     if (entity->schema_more)
         encode_extra(entity->schema_more, out);
@@ -114,7 +123,8 @@ static void encode_required(const struct entity *entity, struct json_writer *out
         json_w_array_end(out);
 }
 
-void entity_body_schema(const struct entity *entity, enum decode_mode mode, struct json_writer *out)
+void entity_body_schema(const struct entity *entity, enum decode_mode mode,
+                        const struct limits *limits, struct json_writer *out)
 {
     json_w_object(out);
     json_w_pair_str(out, "type", STR("object"));
@@ -122,7 +132,7 @@ void entity_body_schema(const struct entity *entity, enum decode_mode mode, stru
     json_w_object(out);
     for (size_t i = 0; i < entity->count; i++) {
         if (in_body(&entity->fields[i], mode))
-            encode_field_schema(&entity->fields[i], true, out);
+            encode_field_schema(&entity->fields[i], true, limits, out);
     }
     json_w_object_end(out);
     if (mode == DECODE_CREATE)

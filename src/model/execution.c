@@ -19,7 +19,7 @@ static const struct field fields[] = {
     COLUMN(execution, package_revision, "packageRevision", TEXT, .flags = FIELD_READONLY),
     COLUMN(execution, module_name, "moduleName", TEXT, .flags = FIELD_READONLY),
     COLUMN(execution, function_name, "functionName", TEXT, .flags = FIELD_FIXED | FIELD_NONEMPTY,
-           .fallback = "\"run\"", .max = NAME_MAX_BYTES),
+           .fallback = "\"run\"", .limit = LIMIT_NAME),
     COLUMN(execution, input, "input", JSON, .flags = FIELD_FIXED | FIELD_OBJECT, .fallback = "{}",
            .max = PAYLOAD_MAX),
     COLUMN(execution, output, "output", JSON, .flags = FIELD_READONLY, .max = PAYLOAD_MAX),

@@ -32,8 +32,6 @@
 
 #define FIELDS(table) .fields = (table), .count = sizeof(table) / sizeof(*(table))
 
-#define NAME_MAX_BYTES 256
-
 // Writes "key": "/api/v1/<collection>/<id><suffix>".
 void fields_link(struct json_writer *out, const char *key, const char *collection, struct str id,
                  const char *suffix);

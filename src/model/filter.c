@@ -66,10 +66,11 @@ int filter_resolve(const struct entity *entity, struct str name, struct filter_p
 
 struct parser {
     const struct entity *entity;
+    const struct limits *limits;
     struct arena *arena;
     struct err *err;
     bool list;
-    size_t terms;
+    int64_t terms;
 };
 
 struct term {  // the field that operators apply to
@@ -87,11 +88,21 @@ static int fail(const struct parser *p, struct str name, const char *rule, struc
 
 static int too_many(const struct parser *p)
 {
-    return err_field(p->err, "filter", "the filter has more than %d terms and values",
-                     FILTER_TERMS_MAX);
+    return err_field(p->err, "filter", "the filter has more than %lld terms and values (%s)",
+                     (long long)limits_most(p->limits, LIMIT_FILTER_TERMS),
+                     limits_option(LIMIT_FILTER_TERMS));
 }
 
-static int count_term(struct parser *p) { return ++p->terms <= FILTER_TERMS_MAX ? 0 : too_many(p); }
+// Before room for so many is made.
+static bool fits(const struct parser *p, size_t count)
+{
+    return count <= (uint64_t)limits_most(p->limits, LIMIT_FILTER_TERMS);
+}
+
+static int count_term(struct parser *p)
+{
+    return ++p->terms <= limits_most(p->limits, LIMIT_FILTER_TERMS) ? 0 : too_many(p);
+}
 
 static struct filter *branch(enum filter_op op, size_t max, struct arena *arena)
 {
@@ -202,7 +213,7 @@ static int parse_in(struct parser *p, const struct term *term, struct json json,
     if (json.type != JSON_ARRAY)
         return fail(p, term->name, "takes an array with $in and $nin", json);
     size_t count = json_count(json);
-    if (count > FILTER_TERMS_MAX)
+    if (!fits(p, count))
         return too_many(p);
     *out = leaf(FILTER_IN, term->place, count, p->arena);
     for (size_t i = 0; json_next(&it, &unused, &value); i++) {
@@ -350,7 +361,7 @@ static int parse_list(struct parser *p, enum filter_op op, struct json json, int
         return 0;
     if (count == 0)
         return fail(p, str_of(word), "must hold a condition, of which one has to be met", json);
-    if (count > FILTER_TERMS_MAX)
+    if (!fits(p, count))
         return too_many(p);
     *out = branch(op, count, p->arena);
     while (json_next(&it, &unused, &value)) {
@@ -383,14 +394,15 @@ static int parse_object(struct parser *p, struct json json, int depth, struct fi
     struct str key;
     struct json value;
     char what[DESCRIBE_SIZE];
-    if (depth > FILTER_DEPTH_MAX)
-        return err_field(p->err, "filter", "the filter is nested more than %d deep",
-                         FILTER_DEPTH_MAX);
+    if (depth > limits_most(p->limits, LIMIT_FILTER_DEPTH))
+        return err_field(p->err, "filter", "the filter is nested more than %lld deep (%s)",
+                         (long long)limits_most(p->limits, LIMIT_FILTER_DEPTH),
+                         limits_option(LIMIT_FILTER_DEPTH));
     if (json.type != JSON_OBJECT)
         return err_field(p->err, "filter", "a filter must be an object, not %s",
                          describe_value(json, what));
     size_t count = json_count(json);
-    if (count > FILTER_TERMS_MAX)
+    if (!fits(p, count))
         return too_many(p);
     *out = branch(FILTER_ALL, count, p->arena);
     while (json_next(&it, &key, &value)) {
@@ -403,10 +415,11 @@ static int parse_object(struct parser *p, struct json json, int depth, struct fi
     return 0;
 }
 
-static int parse(struct json json, const struct entity *entity, bool list, struct arena *arena,
-                 struct filter **out, struct err *err)
+static int parse(struct json json, const struct entity *entity, bool list,
+                 const struct limits *limits, struct arena *arena, struct filter **out,
+                 struct err *err)
 {
-    struct parser p = {entity, arena, err, list, 0};
+    struct parser p = {entity, limits, arena, err, list, 0};
     if (json.type == JSON_ABSENT || json.type == JSON_NULL) {
         *out = branch(FILTER_ALL, 0, arena);
         return 0;
@@ -414,16 +427,16 @@ static int parse(struct json json, const struct entity *entity, bool list, struc
     return parse_object(&p, json, 1, out);
 }
 
-int filter_parse(struct json json, const struct entity *entity, struct arena *arena,
-                 struct filter **out, struct err *err)
+int filter_parse(struct json json, const struct entity *entity, const struct limits *limits,
+                 struct arena *arena, struct filter **out, struct err *err)
 {
-    return parse(json, entity, false, arena, out, err);
+    return parse(json, entity, false, limits, arena, out, err);
 }
 
-int filter_parse_list(struct json json, const struct entity *entity, struct arena *arena,
-                      struct filter **out, struct err *err)
+int filter_parse_list(struct json json, const struct entity *entity, const struct limits *limits,
+                      struct arena *arena, struct filter **out, struct err *err)
 {
-    return parse(json, entity, true, arena, out, err);
+    return parse(json, entity, true, limits, arena, out, err);
 }
 
 // ── our own conditions ───────────────────────────────────────────────────────────────────────

@@ -55,13 +55,11 @@ struct filter {
     size_t child_count;
 };
 
-#define FILTER_TERMS_MAX 512  // leaves and values of one filter
-#define FILTER_DEPTH_MAX 16
-
 // Parses {"$and":[…],"$or":[…],"field":…}. Unknown fields and operators are ERR_BAD_INPUT, named.
 // NULL is never returned with 0: an empty object gives a FILTER_ALL without children.
-MUST_CHECK int filter_parse(struct json json, const struct entity *entity, struct arena *arena,
-                            struct filter **out, struct err *err);
+MUST_CHECK int filter_parse(struct json json, const struct entity *entity,
+                            const struct limits *limits, struct arena *arena, struct filter **out,
+                            struct err *err);
 
 bool filter_match(const struct filter *filter, const void *row, struct arena *scratch);
 
@@ -87,7 +85,7 @@ struct sort_key {
 };
 
 #define SORT_KEYS_MAX   4
-#define QUERY_LIMIT_MAX 1000
+#define QUERY_LIMIT_MAX 1000  // rows that a store gives at once
 
 struct query {                            // one page of a list
     struct filter *filter;                // NULL: everything
@@ -97,9 +95,11 @@ struct query {                            // one page of a list
     bool count_only;        // pageSize was 0: the caller wants the total, no rows (limit is 1 then)
 };
 
-// Reads {"filter","sort","page","pageSize"} of a list request. `page_default` caps nothing;
-// pageSize over QUERY_LIMIT_MAX is ERR_BAD_INPUT.
+// Reads {"filter","sort","page","pageSize"} of a list request. `page_default` caps nothing, and is
+// capped by limits->page_size; a pageSize over that is ERR_BAD_INPUT. The limit may be over
+// QUERY_LIMIT_MAX: such a page is read in several selects.
 MUST_CHECK int query_parse(struct json body, const struct entity *entity, int64_t page_default,
-                           struct arena *arena, struct query *out, struct err *err);
+                           const struct limits *limits, struct arena *arena, struct query *out,
+                           struct err *err);
 
 #endif

@@ -15,7 +15,8 @@ MUST_CHECK int filter_resolve(const struct entity *entity, struct str name,
                               struct filter_place *out, struct err *err);
 
 // filter_parse for lists: {"projectId": null} and an empty $or are no constraint.
-MUST_CHECK int filter_parse_list(struct json json, const struct entity *entity, struct arena *arena,
+MUST_CHECK int filter_parse_list(struct json json, const struct entity *entity,
+                                 const struct limits *limits, struct arena *arena,
                                  struct filter **out, struct err *err);
 
 #endif

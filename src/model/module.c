@@ -6,12 +6,7 @@
 
 #include "model/describe.h"
 
-#define MODULES_MAX     64
-#define FUNCTIONS_MAX   256
-#define PARAMETERS_MAX  128
-#define IDENTIFIER_MAX  256  // bytes of the name of a module, class, function or parameter
 #define ENTRY_POINT_MAX 1024
-#define DESCRIPTION_MAX (16 * 1024)
 #define PATH_SIZE       192
 
 bool parameter_type_known(struct str type)
@@ -43,6 +38,7 @@ static void put_path(char out[PATH_SIZE], const char *fmt, ...)
 }
 
 struct reader {
+    const struct limits *limits;
     struct arena *arena;
     struct err *err;
     const char *path;  // of the object being read, "modules[0]"
@@ -55,17 +51,15 @@ static int fail(const struct reader *r, const char *key, const char *rule, struc
     return err_field(r->err, path, "%s %s, not %s", path, rule, describe_value(value, what));
 }
 
-// A text of 1 to max bytes; `fallback` when absent or null, which NULL forbids.
+// A text of at least one byte; `fallback` when absent or null, which NULL forbids.
 struct text_rule {
     const char *key;
-    size_t max;
     const char *fallback;
 };
 
 static int take_text(const struct reader *r, struct json object, struct text_rule rule,
                      struct str *out)
 {
-    char wanted[64];
     struct json value = {0};
     json_get(object, rule.key, &value);
     if (rule.fallback && (value.type == JSON_ABSENT || value.type == JSON_NULL)) {
@@ -73,19 +67,25 @@ static int take_text(const struct reader *r, struct json object, struct text_rul
         return 0;
     }
     struct str text = json_str(value, r->arena);
-    if (text.len == 0 || text.len > rule.max) {
-        snprintf(wanted, sizeof(wanted), "must be a string of 1 to %zu bytes", rule.max);
-        return fail(r, rule.key, wanted, value);
-    }
+    if (text.len == 0)
+        return fail(r, rule.key, "must be a string that is not empty", value);
     *out = text;
     return 0;
+}
+
+static int check_bytes(const struct reader *r, const char *key, enum limit limit, struct str text)
+{
+    char path[PATH_SIZE];
+    put_path(path, "%s.%s", r->path, key);
+    return limits_bytes(r->limits, limit, path, text.len, r->err);
 }
 
 // A name that ends up in messages, logs and lookups by name.
 static int take_name(const struct reader *r, struct json object, const char *key,
                      const char *fallback, struct str *out)
 {
-    if (take_text(r, object, (struct text_rule){key, IDENTIFIER_MAX, fallback}, out) < 0)
+    if (take_text(r, object, (struct text_rule){key, fallback}, out) < 0 ||
+        check_bytes(r, key, LIMIT_NAME, *out) < 0)
         return -1;
     for (size_t i = 0; i < out->len; i++) {
         unsigned char c = (unsigned char)out->at[i];
@@ -98,11 +98,18 @@ static int take_name(const struct reader *r, struct json object, const char *key
     return 0;
 }
 
-// An array of objects, or nothing. Gives the count; the caller walks it.
-static int take_array(const struct reader *r, struct json object, const char *key, size_t max,
-                      struct json *out)
+static int check_count(const struct reader *r, const char *path, size_t count)
 {
-    char wanted[64];
+    int64_t most = limits_most(r->limits, LIMIT_FUNCTIONS);
+    if (count <= (uint64_t)most)
+        return 0;
+    return err_field(r->err, path, "%s has %zu entries; %s allows %lld", path, count,
+                     limits_option(LIMIT_FUNCTIONS), (long long)most);
+}
+
+// An array of objects, or nothing. Gives the count; the caller walks it.
+static int take_array(const struct reader *r, struct json object, const char *key, struct json *out)
+{
     *out = (struct json){0};
     json_get(object, key, out);
     if (out->type == JSON_ABSENT || out->type == JSON_NULL) {
@@ -111,11 +118,9 @@ static int take_array(const struct reader *r, struct json object, const char *ke
     }
     if (out->type != JSON_ARRAY)
         return fail(r, key, "must be an array", *out);
-    if (json_count(*out) > max) {
-        snprintf(wanted, sizeof(wanted), "may have at most %zu entries", max);
-        return fail(r, key, wanted, *out);
-    }
-    return 0;
+    char path[PATH_SIZE];
+    put_path(path, "%s.%s", r->path, key);
+    return check_count(r, path, json_count(*out));
 }
 
 static int need_object(const struct reader *r, struct json value)
@@ -163,10 +168,10 @@ static int read_parameters(const struct reader *r, struct json object, const cha
                            struct parameters *out)
 {
     char path[PATH_SIZE];
-    struct reader inner = {r->arena, r->err, path};
+    struct reader inner = {r->limits, r->arena, r->err, path};
     struct json array, value;
     struct str unused;
-    if (take_array(r, object, key, PARAMETERS_MAX, &array) < 0)
+    if (take_array(r, object, key, &array) < 0)
         return -1;
     out->count = 0;
     out->at = arena_array_of(r->arena, struct parameter, json_count(array) + 1);
@@ -195,9 +200,11 @@ static int read_function(const struct reader *r, struct json json, struct functi
         return -1;
     json_get(json, "description", &description);
     if (description.type != JSON_ABSENT && description.type != JSON_NULL) {
-        if (description.type != JSON_STRING || description.text.len > DESCRIPTION_MAX)
-            return fail(r, "description", "must be a string of at most 16384 bytes", description);
+        if (description.type != JSON_STRING)
+            return fail(r, "description", "must be a string", description);
         out->description = json_str(description, r->arena);
+        if (check_bytes(r, "description", LIMIT_FIELD, out->description) < 0)
+            return -1;
     }
     out->inputs = inputs.at;
     out->input_count = inputs.count;
@@ -209,10 +216,10 @@ static int read_function(const struct reader *r, struct json json, struct functi
 static int read_functions(const struct reader *r, struct json object, struct module *out)
 {
     char path[PATH_SIZE];
-    struct reader inner = {r->arena, r->err, path};
+    struct reader inner = {r->limits, r->arena, r->err, path};
     struct json array, value;
     struct str unused;
-    if (take_array(r, object, "functions", FUNCTIONS_MAX, &array) < 0)
+    if (take_array(r, object, "functions", &array) < 0)
         return -1;
     out->functions = arena_array_of(r->arena, struct function, json_count(array) + 1);
     struct json_iter it = json_each(array);
@@ -232,7 +239,7 @@ static int read_functions(const struct reader *r, struct json object, struct mod
 static bool entry_point_valid(struct str path)
 {
     struct str rest = path;
-    if (path.len == 0 || path.at[0] == '/')
+    if (path.len == 0 || path.len > ENTRY_POINT_MAX || path.at[0] == '/')
         return false;
     for (size_t i = 0; i < path.len; i++) {
         if ((unsigned char)path.at[i] < ' ' || path.at[i] == '\\')
@@ -250,34 +257,34 @@ static int read_module(const struct reader *r, struct json json, struct module *
     struct parameters init;
     struct json value = {0};
     if (need_object(r, json) < 0 || take_name(r, json, "name", "default_module", &out->name) < 0 ||
-        take_text(r, json, (struct text_rule){"entryPoint", ENTRY_POINT_MAX, "main.py"},
-                  &out->entry_point) < 0 ||
+        take_text(r, json, (struct text_rule){"entryPoint", "main.py"}, &out->entry_point) < 0 ||
         take_name(r, json, "className", "ServiceRunner", &out->class_name) < 0 ||
         read_parameters(r, json, "initInputs", &init) < 0)
         return -1;
     json_get(json, "entryPoint", &value);
     if (!entry_point_valid(out->entry_point))
-        return fail(r, "entryPoint", "must be the relative path of a file inside the package",
+        return fail(r, "entryPoint",
+                    "must be the relative path of a file inside the package (at most 1024 bytes)",
                     value);
     out->init_inputs = init.at;
     out->init_input_count = init.count;
     return read_functions(r, json, out);
 }
 
-int modules_parse(struct json json, struct arena *arena, struct module **out, size_t *count,
-                  struct err *err)
+int modules_parse(struct json json, const struct limits *limits, struct arena *arena,
+                  struct module **out, size_t *count, struct err *err)
 {
     char path[PATH_SIZE];
     char what[DESCRIBE_SIZE];
-    struct reader inner = {arena, err, path};
+    struct reader inner = {limits, arena, err, path};
     struct str unused;
     struct json value;
     size_t given = json.type == JSON_ARRAY ? json_count(json) : 0;
-    if (given == 0 || given > MODULES_MAX)
-        return err_field(err, "modules", "modules must be an array of 1 to %d modules, not %s",
-                         MODULES_MAX,
-                         json.type == JSON_ARRAY ? (given ? "a longer one" : "an empty one")
-                                                 : describe_value(json, what));
+    if (given == 0)
+        return err_field(err, "modules", "modules must be an array of modules, not %s",
+                         json.type == JSON_ARRAY ? "an empty one" : describe_value(json, what));
+    if (check_count(&inner, "modules", given) < 0)
+        return -1;
     struct module *modules = arena_array_of(arena, struct module, given);
     struct json_iter it = json_each(json);
     for (size_t n = 0; json_next(&it, &unused, &value); n++) {

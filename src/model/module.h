@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "model/limits.h"
 
 struct parameter {
     struct str name, type;  // type: "Item", "Json", "String[]"…
@@ -29,8 +30,8 @@ struct module {
 
 // Validates a package's modules array and reads it. Errors name the path
 // ("modules[0].functions[2].name").
-MUST_CHECK int modules_parse(struct json json, struct arena *arena, struct module **out,
-                             size_t *count, struct err *err);
+MUST_CHECK int modules_parse(struct json json, const struct limits *limits, struct arena *arena,
+                             struct module **out, size_t *count, struct err *err);
 
 // The module by name; an absent name takes the only or first one. NULL: none.
 const struct module *module_find(const struct module *modules, size_t count, struct str name);

@@ -3,8 +3,7 @@
 
 static const struct field fields[] = {
     COLUMN_ID(org),
-    COLUMN(org, name, "name", TEXT, .flags = FIELD_REQUIRED | FIELD_NONEMPTY,
-           .max = NAME_MAX_BYTES),
+    COLUMN(org, name, "name", TEXT, .flags = FIELD_REQUIRED | FIELD_NONEMPTY, .limit = LIMIT_NAME),
     COLUMN_TIMES(org),
 };
 

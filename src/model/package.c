@@ -4,14 +4,14 @@
 static const struct field fields[] = {
     COLUMN_ID(package),
     COLUMN(package, name, "name", TEXT, .flags = FIELD_REQUIRED | FIELD_NONEMPTY,
-           .max = NAME_MAX_BYTES),
+           .limit = LIMIT_NAME),
     COLUMN(package, project_id, "projectId", TEXT, .flags = FIELD_REQUIRED | FIELD_FIXED),
     // dtlpy sends the old version back; the operation bumps it unless a newer one is given.
     COLUMN(package, version, "version", TEXT, .fallback = "\"1.0.0\"", .max = 64),
     COLUMN(package, type, "type", TEXT, .fallback = "\"faas\"", .choices = "faas|app|ml"),
     COLUMN(package, global, "global", BOOL),
     COLUMN(package, codebase, "codebase", JSON, .flags = FIELD_REQUIRED | FIELD_OBJECT,
-           .max = 64 * 1024, .secret = "credentials"),
+           .secret = "credentials"),
     COLUMN(package, modules, "modules", JSON, .flags = FIELD_REQUIRED | FIELD_ARRAY),
     COLUMN(package, requirements, "requirements", JSON, .flags = FIELD_ARRAY),
     COLUMN(package, slots, "slots", JSON, .flags = FIELD_ARRAY),

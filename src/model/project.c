@@ -4,7 +4,7 @@
 static const struct field project_fields[] = {
     COLUMN_ID(project),
     COLUMN(project, name, "name", TEXT, .flags = FIELD_REQUIRED | FIELD_NONEMPTY,
-           .max = NAME_MAX_BYTES),
+           .limit = LIMIT_NAME),
     COLUMN(project, org_id, "orgId", TEXT, .flags = FIELD_FIXED),
     COLUMN(project, creator, "creator", TEXT, .flags = FIELD_READONLY),
     COLUMN_TIMES(project),

@@ -2,7 +2,9 @@
 #include "model/describe.h"
 #include "model/filter_internal.h"
 
-#define PAGE_MAX 1000000000000  // keeps page * pageSize within int64
+// Together they keep page * pageSize within int64.
+#define PAGE_MAX      1000000000000
+#define PAGE_SIZE_MAX 1000000
 
 static bool read_direction(struct json json, bool *descending, struct arena *arena)
 {
@@ -58,37 +60,46 @@ static int parse_sort(struct json json, const struct entity *entity, struct aren
     return 0;
 }
 
-static int take_number(struct json body, const char *key, int64_t max, int64_t *out,
-                       struct err *err)
+struct number_rule {
+    const char *key;
+    int64_t max;
+    const char *option;  // that set max, as " (--max-page-size)"
+};
+
+static int take_number(struct json body, struct number_rule rule, int64_t *out, struct err *err)
 {
     char what[DESCRIBE_SIZE];
     struct json value;
     int64_t n;
-    if (!json_get(body, key, &value) || value.type == JSON_NULL)
+    if (!json_get(body, rule.key, &value) || value.type == JSON_NULL)
         return 0;
-    if (!json_int(value, &n) || n < 0 || n > max)
-        return err_field(err, key, "%s must be a whole number from 0 to %lld, not %s", key,
-                         (long long)max, describe_value(value, what));
+    if (!json_int(value, &n) || n < 0 || n > rule.max)
+        return err_field(err, rule.key, "%s must be a whole number from 0 to %lld%s, not %s",
+                         rule.key, (long long)rule.max, rule.option, describe_value(value, what));
     *out = n;
     return 0;
 }
 
 int query_parse(struct json body, const struct entity *entity, int64_t page_default,
-                struct arena *arena, struct query *out, struct err *err)
+                const struct limits *limits, struct arena *arena, struct query *out,
+                struct err *err)
 {
     char what[DESCRIBE_SIZE];
     struct json filter = {0}, sort = {0};
-    int64_t page = 0, size = page_default;
+    int64_t most = limits ? limits->page_size : PAGE_SIZE_MAX;
+    int64_t page = 0, size = page_default < most ? page_default : most;
     *out = (struct query){0};
     if (body.type != JSON_OBJECT && body.type != JSON_ABSENT)
         return err_set(err, ERR_BAD_INPUT, "a query must be an object, not %s",
                        describe_value(body, what));
     json_get(body, "filter", &filter);
     json_get(body, "sort", &sort);
-    if (filter_parse_list(filter, entity, arena, &out->filter, err) < 0 ||
+    if (filter_parse_list(filter, entity, limits, arena, &out->filter, err) < 0 ||
         parse_sort(sort, entity, arena, out, err) < 0 ||
-        take_number(body, "page", PAGE_MAX, &page, err) < 0 ||
-        take_number(body, "pageSize", QUERY_LIMIT_MAX, &size, err) < 0)
+        take_number(body, (struct number_rule){"page", PAGE_MAX, ""}, &page, err) < 0 ||
+        take_number(body,
+                    (struct number_rule){"pageSize", most, limits ? " (--max-page-size)" : ""},
+                    &size, err) < 0)
         return -1;
     out->count_only = size == 0;
     out->limit = size ? size : 1;

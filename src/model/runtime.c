@@ -12,8 +12,8 @@
 #define RPS_DEFAULT          10   // requests per second and replica
 #define RATE_SECONDS_DEFAULT 30
 #define CPU_DEFAULT          80  // percent of the replicas' cores
+#define CONCURRENCY_DEFAULT  10
 #define IMAGE_MAX            512
-#define NORMALISED_MAX       (1024 * 1024)
 
 static const char *const autoscaler_words[] = {
     [AUTOSCALER_RABBITMQ] = "rabbitmq",
@@ -30,19 +30,29 @@ static bool given(struct json object, const char *key, struct json *value)
 struct int_rule {
     const char *key, *path;
     int64_t min, max;
+    enum limit limit;  // in place of max
 };
 
-static int take_int(struct json object, const struct int_rule *rule, int64_t *out, struct err *err)
+static int wrong_int(const struct int_rule *rule, int64_t max, struct json value, struct err *err)
 {
     char what[DESCRIBE_SIZE];
+    bool optional = rule->limit && max != INT64_MAX;
+    return err_field(err, rule->path, "%s must be a whole number from %lld to %lld%s%s%s, not %s",
+                     rule->path, (long long)rule->min, (long long)max, optional ? " (" : "",
+                     optional ? limits_option(rule->limit) : "", optional ? ")" : "",
+                     describe_value(value, what));
+}
+
+static int take_int(struct json object, const struct int_rule *rule, const struct limits *limits,
+                    int64_t *out, struct err *err)
+{
+    int64_t max = rule->limit ? limits_most(limits, rule->limit) : rule->max;
     struct json value;
     int64_t n;
     if (!given(object, rule->key, &value))
         return 0;
-    if (!json_int(value, &n) || n < rule->min || n > rule->max)
-        return err_field(err, rule->path, "%s must be a whole number from %lld to %lld, not %s",
-                         rule->path, (long long)rule->min, (long long)rule->max,
-                         describe_value(value, what));
+    if (!json_int(value, &n) || n < rule->min || n > max)
+        return wrong_int(rule, max, value, err);
     *out = n;
     return 0;
 }
@@ -149,23 +159,30 @@ static int take_type(struct json object, struct runtime *out, struct arena *aren
     return 0;
 }
 
-static int take_limits(struct json object, struct runtime *out, struct err *err)
+static int take_scale(struct json object, const struct limits *limits, struct runtime *out,
+                      struct err *err)
 {
-    static const struct int_rule min = {"minReplicas", "runtime.autoscaler.minReplicas", 0,
-                                        REPLICAS_MAX};
-    static const struct int_rule max = {"maxReplicas", "runtime.autoscaler.maxReplicas", 1,
-                                        REPLICAS_MAX};
-    static const struct int_rule length = {"queueLength", "runtime.autoscaler.queueLength", 1,
-                                           1000000000};
-    static const struct int_rule cooldown = {"cooldownPeriod", "runtime.autoscaler.cooldownPeriod",
-                                             0, 7 * 24 * 3600};
-    static const struct int_rule polling = {"pollingInterval", "runtime.autoscaler.pollingInterval",
-                                            1, 24 * 3600};
-    if (take_int(object, &min, &out->min_replicas, err) < 0 ||
-        take_int(object, &max, &out->max_replicas, err) < 0 ||
-        take_int(object, &length, &out->queue_length, err) < 0 ||
-        take_int(object, &cooldown, &out->cooldown_s, err) < 0 ||
-        take_int(object, &polling, &out->polling_s, err) < 0)
+    static const struct int_rule min = {
+        .key = "minReplicas", .path = "runtime.autoscaler.minReplicas", .limit = LIMIT_REPLICAS};
+    static const struct int_rule max = {.key = "maxReplicas",
+                                        .path = "runtime.autoscaler.maxReplicas",
+                                        .min = 1,
+                                        .limit = LIMIT_REPLICAS};
+    static const struct int_rule length = {.key = "queueLength",
+                                           .path = "runtime.autoscaler.queueLength",
+                                           .min = 1,
+                                           .max = 1000000000};
+    static const struct int_rule cooldown = {
+        .key = "cooldownPeriod", .path = "runtime.autoscaler.cooldownPeriod", .max = 7 * 24 * 3600};
+    static const struct int_rule polling = {.key = "pollingInterval",
+                                            .path = "runtime.autoscaler.pollingInterval",
+                                            .min = 1,
+                                            .max = 24 * 3600};
+    if (take_int(object, &min, limits, &out->min_replicas, err) < 0 ||
+        take_int(object, &max, limits, &out->max_replicas, err) < 0 ||
+        take_int(object, &length, limits, &out->queue_length, err) < 0 ||
+        take_int(object, &cooldown, limits, &out->cooldown_s, err) < 0 ||
+        take_int(object, &polling, limits, &out->polling_s, err) < 0)
         return -1;
     if (out->min_replicas > out->max_replicas)
         return err_field(err, min.path, "%s is %lld, more than maxReplicas, which is %lld",
@@ -173,8 +190,8 @@ static int take_limits(struct json object, struct runtime *out, struct err *err)
     return 0;
 }
 
-static int take_autoscaler(struct json object, struct runtime *out, struct arena *arena,
-                           struct err *err)
+static int take_autoscaler(struct json object, const struct limits *limits, struct runtime *out,
+                           struct arena *arena, struct err *err)
 {
     static const char path[] = "runtime.autoscaler.threshold";
     char what[DESCRIBE_SIZE];
@@ -189,7 +206,7 @@ static int take_autoscaler(struct json object, struct runtime *out, struct arena
     out->queue_length = QUEUE_LENGTH_DEFAULT;
     out->cooldown_s = COOLDOWN_DEFAULT;
     out->polling_s = POLLING_DEFAULT;
-    if (take_type(scaler, out, arena, err) < 0 || take_limits(scaler, out, err) < 0)
+    if (take_type(scaler, out, arena, err) < 0 || take_scale(scaler, limits, out, err) < 0)
         return -1;
     if (out->autoscaler == AUTOSCALER_RABBITMQ)
         return 0;
@@ -217,22 +234,26 @@ static int check_dynamic_config(struct json object, struct err *err)
                      describe_value(value, what));
 }
 
-int runtime_parse(struct json json, struct runtime *out, struct arena *arena, struct err *err)
+int runtime_parse(struct json json, const struct limits *limits, struct runtime *out,
+                  struct arena *arena, struct err *err)
 {
-    static const struct int_rule replicas = {"numReplicas", "runtime.numReplicas", 0, REPLICAS_MAX};
-    static const struct int_rule concurrency = {"concurrency", "runtime.concurrency", 1,
-                                                CONCURRENCY_MAX};
+    static const struct int_rule replicas = {
+        .key = "numReplicas", .path = "runtime.numReplicas", .limit = LIMIT_REPLICAS};
+    static const struct int_rule concurrency = {
+        .key = "concurrency", .path = "runtime.concurrency", .min = 1, .limit = LIMIT_CONCURRENCY};
     char what[DESCRIBE_SIZE];
-    *out = (struct runtime){
-        .instance = instance_find(STR(INSTANCE_DEFAULT)), .replicas = 1, .concurrency = 10};
+    int64_t most = limits_most(limits, LIMIT_CONCURRENCY);
+    *out = (struct runtime){.instance = instance_find(STR(INSTANCE_DEFAULT)),
+                            .replicas = 1,
+                            .concurrency = most < CONCURRENCY_DEFAULT ? most : CONCURRENCY_DEFAULT};
     if (json.type == JSON_ABSENT || json.type == JSON_NULL)
         return 0;
     if (json.type != JSON_OBJECT)
         return err_field(err, "runtime", "runtime must be an object, not %s",
                          describe_value(json, what));
     if (take_instance(json, out, arena, err) < 0 ||
-        take_int(json, &replicas, &out->replicas, err) < 0 ||
-        take_int(json, &concurrency, &out->concurrency, err) < 0 ||
+        take_int(json, &replicas, limits, &out->replicas, err) < 0 ||
+        take_int(json, &concurrency, limits, &out->concurrency, err) < 0 ||
         take_bool(json, "preemptible", "runtime.preemptible", &out->preemptible, err) < 0 ||
         take_bool(json, "singleAgent", "runtime.singleAgent", &out->single_agent, err) < 0 ||
         take_bool(json, "dynamicConcurrency", "runtime.dynamicConcurrency",
@@ -243,7 +264,7 @@ int runtime_parse(struct json json, struct runtime *out, struct arena *arena, st
         take_image(json, (struct image_rule){"proxyImage", "runtime.proxyImage"}, &out->proxy_image,
                    arena, err) < 0)
         return -1;
-    return take_autoscaler(json, out, arena, err);
+    return take_autoscaler(json, limits, out, arena, err);
 }
 
 // Copies the members of object but those named in `known` ("a|b|c").
@@ -293,7 +314,8 @@ static void encode_autoscaler(struct json scaler, const struct runtime *runtime,
 
 struct str runtime_normalise(struct json json, const struct runtime *runtime, struct arena *arena)
 {
-    _cleanup_buf_ struct buf buf = BUF_INIT(NORMALISED_MAX);
+    // A byte of a key takes at most six when it is escaped; the rest is what was filled in.
+    _cleanup_buf_ struct buf buf = BUF_INIT(json.text.len * 6 + 4096);
     struct json_writer out = JSON_WRITER(&buf);
     struct json scaler = {0};
     json_get(json, "autoscaler", &scaler);

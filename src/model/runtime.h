@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "model/limits.h"
 
 struct instance_type {
     struct str name;    // "regular-s"
@@ -25,7 +26,7 @@ enum autoscaler_type { AUTOSCALER_NONE, AUTOSCALER_RABBITMQ, AUTOSCALER_CPU, AUT
 struct runtime {  // what the JSON means, defaults filled in
     const struct instance_type *instance;
     int64_t replicas;     // numReplicas, default 1
-    int64_t concurrency;  // default 10
+    int64_t concurrency;  // default 10, or --max-concurrency when that is less
     bool preemptible, single_agent, dynamic_concurrency;
     struct str runner_image, proxy_image;
     enum autoscaler_type autoscaler;
@@ -33,12 +34,9 @@ struct runtime {  // what the JSON means, defaults filled in
     double threshold, rate_seconds;
 };
 
-#define CONCURRENCY_MAX 1000
-#define REPLICAS_MAX    1000
-
 // Validates field by field; errors name the path ("runtime.autoscaler.maxReplicas").
-MUST_CHECK int runtime_parse(struct json json, struct runtime *out, struct arena *arena,
-                             struct err *err);
+MUST_CHECK int runtime_parse(struct json json, const struct limits *limits, struct runtime *out,
+                             struct arena *arena, struct err *err);
 
 // The JSON as kept and answered: the caller's keys (unknown ones too), with defaults filled in.
 struct str runtime_normalise(struct json json, const struct runtime *runtime, struct arena *arena);

@@ -142,7 +142,7 @@ int assignment_read(struct op *op, struct str service_id, struct assignment *a, 
         read_module(op, a, err) || read_code(op, a, err))
         return -1;
     struct runtime runtime;
-    if (runtime_parse(json_of(a->service.runtime), &runtime, op->arena, err))
+    if (runtime_parse(json_of(a->service.runtime), NULL, &runtime, op->arena, err))
         return -1;
     a->concurrency = runtime.concurrency;
     a->dtlpy = member_str(json_of(a->service.versions), "dtlpy", op->arena);

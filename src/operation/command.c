@@ -9,8 +9,8 @@
 #include "model/describe.h"
 #include "model/status.h"
 
-#define SPEC_MAX      (1 << 20)
-#define HANDED_OUT_MS 1000  // by then a delivery of before is recorded as in progress
+#define SPEC_MORE     ((size_t)1 << 20)  // bytes of a spec besides what its request gave
+#define HANDED_OUT_MS 1000               // by then a delivery of before is recorded as in progress
 
 static const char create_type[] = "createExecutions", rerun_type[] = "rerunExecutions",
                   terminate_type[] = "terminateExecutions", delete_type[] = "deleteService";
@@ -54,9 +54,6 @@ int command_create(struct op *op, const char *type, struct str project_id, struc
     out->spec = spec;
     out->creator = op->caller.user_id;
     out->created_at = out->updated_at = op->now;
-    if (spec.len > SPEC_MAX)
-        return err_set(err, ERR_TOO_LARGE, "The query of a command may have at most %d bytes",
-                       SPEC_MAX);
     if (tx_insert(op->tx, &command_entity, out, err) ||
         op_audit(op, "create", &command_entity, NULL, out, err))
         return -1;
@@ -73,7 +70,7 @@ static int item_input(struct op *op, const struct service *service, struct str f
     size_t count;
     *out = STR("item");
     if (tx_get(op->tx, &package_entity, service->package_id, &package, op->arena, err) ||
-        modules_parse(json_of(package.modules), op->arena, &modules, &count, err))
+        modules_parse(json_of(package.modules), NULL, op->arena, &modules, &count, err))
         return -1;
     const struct module *module = module_find(modules, count, service->module_name);
     const struct function *function = module ? function_find(module, function_name) : NULL;
@@ -90,6 +87,7 @@ int command_create_batch(struct op *op, const struct service *service, struct js
                          struct command *out, struct err *err)
 {
     struct json batch, query = {0}, filter = {0}, args = {0}, name = {0};
+    const struct limits *limits = op_limits(op);
     struct filter *parsed;
     struct str input;
     char what[DESCRIBE_SIZE];
@@ -103,12 +101,15 @@ int command_create_batch(struct op *op, const struct service *service, struct js
     if (args.type != JSON_OBJECT && args.type != JSON_ABSENT && args.type != JSON_NULL)
         return err_field(err, "batch.args", "batch.args must be an object, not %s",
                          describe_value(args, what));
-    if (filter_parse(filter, &item_entity, op->arena, &parsed, err))
+    if (filter_parse(filter, &item_entity, limits, op->arena, &parsed, err))
         return err_under(err, "batch.query");
     struct str function = name.type == JSON_STRING ? json_str(name, op->arena) : STR("run");
-    if (item_input(op, service, function, &input, err))
+    if (limits_bytes(limits, LIMIT_FIELD, "batch.query", filter.text.len, err) ||
+        limits_bytes(limits, LIMIT_FIELD, "batch.args", args.text.len, err) ||
+        limits_bytes(limits, LIMIT_NAME, "functionName", function.len, err) ||
+        item_input(op, service, function, &input, err))
         return -1;
-    _cleanup_buf_ struct buf buf = BUF_INIT(SPEC_MAX * 2);
+    _cleanup_buf_ struct buf buf = BUF_INIT(filter.text.len + args.text.len + SPEC_MORE);
     struct json_writer w = JSON_WRITER(&buf);
     json_w_object(&w);
     json_w_pair_str(&w, "serviceId", service->id);
@@ -158,9 +159,11 @@ int command_create_rerun(struct op *op, struct json filter, bool terminate, stru
     if (filter.type != JSON_OBJECT)
         return err_field(err, "query", "query must be a filter of executions, not %s",
                          describe_value(filter, what));
-    if (filter_parse(filter, &execution_entity, op->arena, &parsed, err))
+    if (limits_bytes(op_limits(op), LIMIT_FIELD, "query", filter.text.len, err))
+        return -1;
+    if (filter_parse(filter, &execution_entity, op_limits(op), op->arena, &parsed, err))
         return err_under(err, "query");
-    _cleanup_buf_ struct buf buf = BUF_INIT(SPEC_MAX * 2);
+    _cleanup_buf_ struct buf buf = BUF_INIT(filter.text.len + SPEC_MORE);
     struct json_writer w = JSON_WRITER(&buf);
     json_w_object(&w);
     json_w_pair_raw(&w, "filter", filter.text);
@@ -223,7 +226,7 @@ static int next_rows(struct work *work, const struct entity *entity, struct filt
                                    STR_ARG(work->cursor));
     if (work->total == 0 && tx_count(op->tx, entity, filter, &work->total, err))
         return -1;
-    if (filter_parse(json_of(text), entity, op->arena, &behind, err))
+    if (filter_parse(json_of(text), entity, NULL, op->arena, &behind, err))
         return -1;
     struct query query = {
         .filter = filter_and(filter, behind, op->arena),
@@ -239,7 +242,8 @@ static struct str batch_body(struct work *work, const struct item *item)
     struct arena *arena = work->op->arena;
     struct json args = spec_json(work->command, "args"), value;
     struct str input = spec_text(work->command, "inputName", arena), key;
-    _cleanup_buf_ struct buf buf = BUF_INIT(SPEC_MAX * 2);
+    // A byte of a key takes at most six when it is escaped.
+    _cleanup_buf_ struct buf buf = BUF_INIT(args.text.len * 6 + SPEC_MORE);
     struct json_writer w = JSON_WRITER(&buf);
     json_w_object(&w);
     json_w_pair_str(&w, "functionName", spec_text(work->command, "functionName", arena));
@@ -274,7 +278,8 @@ static int item_filter(struct work *work, const struct service *service, struct 
             filter_eq_bool(&dataset_entity, "system", true, op->arena), op->arena)};
     void *rows;
     size_t count;
-    if (filter_parse(spec_json(work->command, "filter"), &item_entity, op->arena, &given, err) ||
+    if (filter_parse(spec_json(work->command, "filter"), &item_entity, NULL, op->arena, &given,
+                     err) ||
         tx_select(op->tx, &dataset_entity, &systems, op->arena, &rows, &count, err))
         return -1;
     *out = filter_and(given,
@@ -328,7 +333,8 @@ static int execution_filter(struct work *work, struct filter **out, struct err *
 {
     struct op *op = work->op;
     struct json projects = spec_json(work->command, "projects"), value;
-    if (filter_parse(spec_json(work->command, "filter"), &execution_entity, op->arena, out, err))
+    if (filter_parse(spec_json(work->command, "filter"), &execution_entity, NULL, op->arena, out,
+                     err))
         return -1;
     // What is made while this goes on is left alone.
     *out = filter_and(*out,

@@ -6,8 +6,7 @@
 #include "operation/project.h"
 #include "operation/repeat.h"
 
-#define STEP_ROWS    200
-#define METADATA_MAX (1 << 20)
+#define STEP_ROWS 200
 
 static int find(struct op *op, struct str project_id, struct str name, struct dataset *out,
                 struct err *err)
@@ -27,7 +26,7 @@ static int refuse_name(struct err *err, struct str name)
 int dataset_create(struct op *op, struct dataset *row, struct err *err)
 {
     struct dataset first;
-    if (title_check(row->name, "name", err))
+    if (title_check(row->name, "name", op_limits(op), err))
         return -1;
     if (find(op, row->project_id, row->name, &first, err) == 0) {
         if (first.system || !repeat_within_minute(op, first.creator, first.created_at))
@@ -58,10 +57,7 @@ static int merge_metadata(struct op *op, struct dataset *dataset, struct json pa
                          json_type_name(metadata.type));
     struct json base = json_of(dataset->metadata.at ? dataset->metadata : STR("{}"));
     dataset->metadata = json_merge(base, metadata, op->arena);
-    if (dataset->metadata.len > METADATA_MAX)
-        return err_field(err, "metadata", "metadata would have %zu bytes; at most %d are allowed",
-                         dataset->metadata.len, METADATA_MAX);
-    return 0;
+    return limits_bytes(op_limits(op), LIMIT_FIELD, "metadata", dataset->metadata.len, err);
 }
 
 int dataset_update(struct op *op, struct dataset *dataset, struct json patch, struct err *err)
@@ -73,7 +69,7 @@ int dataset_update(struct op *op, struct dataset *dataset, struct json patch, st
             return err_field(err, "name", "name must be a string, not %s",
                              json_type_name(name.type));
         dataset->name = json_str(name, op->arena);
-        if (title_check(dataset->name, "name", err))
+        if (title_check(dataset->name, "name", op_limits(op), err))
             return -1;
     }
     if (before.system && !str_eq(before.name, dataset->name))

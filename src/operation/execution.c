@@ -125,7 +125,10 @@ int execution_create(struct op *op, const struct execution_request *request, str
 {
     const struct service_functions *functions;
     const struct function *function;
-    if (entity_decode(&execution_entity, request->body, DECODE_CREATE, out, op->arena, err) ||
+    // What a command makes was held to the limits when the command was accepted.
+    const struct limits *limits = request->command_id.at ? NULL : op_limits(op);
+    if (entity_decode(&execution_entity, request->body, DECODE_CREATE, limits, out, op->arena,
+                      err) ||
         execution_functions_of(op, request->functions, request->service, &functions, err) ||
         find_function(op, &functions->module, out, &function, err) ||
         check_input(op, function, out, err) || check_queue(op, request->service, err))
@@ -252,7 +255,8 @@ int execution_update(struct op *op, const struct execution *before, struct json 
     *out = *before;
     if (is_final(before))
         return 0;  // clients send back what they have; nothing of it can change any more
-    if (entity_decode(&execution_entity, body, DECODE_CREATE, &given, op->arena, err))
+    if (entity_decode(&execution_entity, body, DECODE_CREATE, op_limits(op), &given, op->arena,
+                      err))
         return -1;
     if (json_get(body, "maxAttempts", &value) && given.max_attempts != INT_NONE)
         out->max_attempts = given.max_attempts;

@@ -56,7 +56,7 @@ static int parse(struct op *op, const struct service *service, struct arena *are
         package_at(op, &current, service->package_revision, &package, err))
         return err_wrap(err, "the package of service " STR_FMT, STR_ARG(service->name));
     struct json text = json_of(arena_copy(arena, package.modules));
-    if (modules_parse(text, arena, &modules, &count, err))
+    if (modules_parse(text, NULL, arena, &modules, &count, err))
         return err_wrap(err, "the package of service " STR_FMT, STR_ARG(service->name));
     const struct module *module = module_find(modules, count, service->module_name);
     if (!module)

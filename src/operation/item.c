@@ -5,7 +5,6 @@
 
 #define PATH_MAX_BYTES 4096
 #define SEGMENTS_MAX   64
-#define METADATA_MAX   (1 << 20)
 #define STEP_ROWS      200
 
 // ── paths ────────────────────────────────────────────────────────────────────────────────────
@@ -114,10 +113,7 @@ static int merge(struct op *op, struct item *item, struct json patch, struct err
 {
     struct str base = item->metadata.at ? item->metadata : STR("{\"system\":{},\"user\":{}}");
     item->metadata = json_merge(json_of(base), patch, op->arena);
-    if (item->metadata.len <= METADATA_MAX)
-        return 0;
-    return err_field(err, "metadata", "metadata would have %zu bytes; at most %d are allowed",
-                     item->metadata.len, METADATA_MAX);
+    return limits_bytes(op_limits(op), LIMIT_FIELD, "metadata", item->metadata.len, err);
 }
 
 static int fill(struct op *op, const struct item_upload *upload, struct item *item, struct err *err)
@@ -237,8 +233,8 @@ static int apply(struct op *op, struct item *item, struct json patch, bool syste
         if (value.type != JSON_STRING && value.type != JSON_NULL)
             return err_field(err, "description", "description must be a string");
         item->description = json_str(value, op->arena);
-        if (item->description.len > 65536)
-            return err_field(err, "description", "description has at most 65536 bytes");
+        if (limits_bytes(op_limits(op), LIMIT_FIELD, "description", item->description.len, err))
+            return -1;
     }
     if (json_get(patch, "filename", &value) && value.type != JSON_NULL) {
         if (value.type != JSON_STRING)

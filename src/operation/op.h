@@ -76,6 +76,12 @@ struct op {
     struct event *events, **events_tail;  // to publish after the commit, in order
 };
 
+// What is held against the data of a request.
+static inline const struct limits *op_limits(const struct op *op)
+{
+    return &op->platform->settings->limits;
+}
+
 // The next fence. Any thread.
 int64_t fence_next(const struct platform *platform);
 

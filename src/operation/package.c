@@ -30,10 +30,12 @@ static struct str with_credentials(struct str codebase, struct str credentials, 
     return json_merge(json_of(codebase), json_of(patch), arena);
 }
 
-// Each value of `given` as it is, or by `replace`.
-static struct str map_credentials(struct json given, struct json former, struct arena *arena)
+// Each value of `given`: masked, or as it is, and for *** the one of `former`. Absent when that has
+// more than `most` bytes.
+static struct str map_credentials(struct json given, struct json former, size_t most,
+                                  struct arena *arena)
 {
-    _cleanup_buf_ struct buf buf = BUF_INIT(128 << 10);
+    _cleanup_buf_ struct buf buf = BUF_INIT(most);
     struct json_writer out = JSON_WRITER(&buf);
     struct json_iter it = json_each(given);
     struct str key;
@@ -50,7 +52,7 @@ static struct str map_credentials(struct json given, struct json former, struct 
             json_w_raw(&out, value.text);
     }
     json_w_object_end(&out);
-    return arena_copy(arena, buf_str(&buf));
+    return buf.over ? STR_NONE : arena_copy(arena, buf_str(&buf));
 }
 
 void package_hide_credentials(struct package *package, struct arena *arena)
@@ -59,7 +61,9 @@ void package_hide_credentials(struct package *package, struct arena *arena)
     if (!json_get(json_of(package->codebase), "credentials", &credentials) ||
         credentials.type != JSON_OBJECT)
         return;
-    struct str hidden = map_credentials(credentials, (struct json){0}, arena);
+    // A value of one byte becomes five, a byte of a key six.
+    size_t most = credentials.text.len * 6 + 2;
+    struct str hidden = map_credentials(credentials, (struct json){0}, most, arena);
     package->codebase = with_credentials(package->codebase, hidden, arena);
 }
 
@@ -75,10 +79,12 @@ static bool any_masked(struct json credentials)
 }
 
 // What was answered as *** and comes back so stays as it was, but never for another address.
-static int keep_credentials(struct package *package, const struct package *before,
-                            struct arena *arena, struct err *err)
+static int keep_credentials(struct op *op, struct package *package, const struct package *before,
+                            struct err *err)
 {
+    struct arena *arena = op->arena;
     struct json given, former, codebase = json_of(package->codebase);
+    size_t most = (size_t)op_limits(op)->field;
     if (!json_get(codebase, "credentials", &given) || !any_masked(given))
         return 0;
     struct json old = before ? json_of(before->codebase) : (struct json){0};
@@ -87,8 +93,11 @@ static int keep_credentials(struct package *package, const struct package *befor
         return err_field(err, "codebase.credentials",
                          "codebase.credentials must be given again for another gitUrl: \"" MASK
                          "\" only stands for those that are kept");
-    package->codebase = with_credentials(package->codebase, map_credentials(given, former, arena),
-                                         arena);
+    struct str credentials = map_credentials(given, former, most, arena);
+    if (!credentials.at)
+        return err_field(err, "codebase.credentials",
+                         "codebase.credentials would have more than %zu bytes (--max-field)", most);
+    package->codebase = with_credentials(package->codebase, credentials, arena);
     return 0;
 }
 
@@ -115,6 +124,12 @@ static int check_url(struct str url, struct err *err)
 
 // ── checks ───────────────────────────────────────────────────────────────────────────────────
 
+// A change that leaves a list alone is not refused for what was accepted before.
+static const struct limits *limits_for(struct op *op, struct str now, const struct str *before)
+{
+    return before && str_eq(now, *before) ? NULL : op_limits(op);
+}
+
 static int check_item(struct op *op, const struct package *package, struct err *err)
 {
     struct item item;
@@ -140,15 +155,20 @@ static int check(struct op *op, struct package *package, const struct package *b
     if (name_check(package->name, "name", err) ||
         version_next(package->version, op->arena, &next, err) ||
         codebase_check(json_of(package->codebase), err) ||
-        modules_parse(json_of(package->modules), op->arena, &modules, &count, err) ||
-        requirements_check(json_of(package->requirements), op->arena, &package->requirements, err))
+        modules_parse(json_of(package->modules),
+                      limits_for(op, package->modules, before ? &before->modules : NULL), op->arena,
+                      &modules, &count, err) ||
+        requirements_check(
+            json_of(package->requirements),
+            limits_for(op, package->requirements, before ? &before->requirements : NULL), op->arena,
+            &package->requirements, err))
         return -1;
     if (package->global && !(before && before->global) && !op->caller.admin)
         return err_set(err, ERR_DENIED,
                        "Only administrators may make a package global: leave global false");
     if (is_git(package->codebase, op->arena))
         return check_url(member_text(json_of(package->codebase), "gitUrl", op->arena), err) ||
-                       keep_credentials(package, before, op->arena, err)
+                       keep_credentials(op, package, before, err)
                    ? -1
                    : 0;
     if (before && str_eq(package->codebase, before->codebase))
@@ -236,7 +256,7 @@ static bool made_before(struct op *op, struct package *package, const struct err
 int package_create(struct op *op, const struct project *project, struct json body,
                    struct package *out, struct err *err)
 {
-    if (entity_decode(&package_entity, body, DECODE_CREATE, out, op->arena, err))
+    if (entity_decode(&package_entity, body, DECODE_CREATE, op_limits(op), out, op->arena, err))
         return -1;
     out->id = id_new(op->now, op->arena);
     out->project_id = project->id;
@@ -257,7 +277,7 @@ int package_update(struct op *op, const struct package *before, struct json body
                    struct package *out, struct err *err)
 {
     *out = *before;
-    if (entity_decode(&package_entity, body, DECODE_PATCH, out, op->arena, err))
+    if (entity_decode(&package_entity, body, DECODE_PATCH, op_limits(op), out, op->arena, err))
         return -1;
     struct str given = out->version;
     if (version_next(before->version, op->arena, &out->version, err))

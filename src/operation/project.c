@@ -10,12 +10,12 @@
 
 #define STEP_ROWS 100
 
-int title_check(struct str title, const char *field, struct err *err)
+int title_check(struct str title, const char *field, const struct limits *limits, struct err *err)
 {
     if (!title.at || !title.len)
         return err_field(err, field, "%s must not be empty", field);
-    if (title.len > 256)
-        return err_field(err, field, "%s has %zu bytes; at most 256 are allowed", field, title.len);
+    if (limits_bytes(limits, LIMIT_NAME, field, title.len, err))
+        return -1;
     for (size_t i = 0; i < title.len; i++) {
         if ((unsigned char)title.at[i] < 0x20 || title.at[i] == 0x7F)
             return err_field(err, field, "%s must not hold control characters", field);
@@ -78,7 +78,7 @@ int project_create(struct op *op, struct str name, struct project *out, struct e
     bool found;
     if (op->caller.kind == CALLER_SERVICE)
         return err_set(err, ERR_DENIED, "A service cannot create projects");
-    if (title_check(name, "name", err) || taken(op, name, out, &found, err))
+    if (title_check(name, "name", op_limits(op), err) || taken(op, name, out, &found, err))
         return -1;
     if (found && !repeat_within_minute(op, out->creator, out->created_at))
         return refuse_name(err, name);
@@ -123,7 +123,7 @@ int project_complete(struct op *op, struct project *project, struct err *err)
 int project_rename(struct op *op, struct project *project, struct str name, struct err *err)
 {
     struct project before = *project;
-    if (title_check(name, "name", err))
+    if (title_check(name, "name", op_limits(op), err))
         return -1;
     if (str_eq(before.name, name))
         return 0;

@@ -7,8 +7,9 @@
 
 #define BINARIES "Binaries"
 
-// 1–256 bytes of UTF-8 without control characters or blanks at the ends.
-MUST_CHECK int title_check(struct str title, const char *field, struct err *err);
+// UTF-8 of at least one byte without control characters or blanks at the ends.
+MUST_CHECK int title_check(struct str title, const char *field, const struct limits *limits,
+                           struct err *err);
 
 // Makes the project, its Binaries and the caller's role (owner). A repetition within a minute gets
 // the first one. ERR_CONFLICT: the name is taken.

@@ -183,17 +183,19 @@ static struct str encode(const struct requirement *list, size_t count, struct ar
     return arena_copy(arena, buf_str(&buf));
 }
 
-int requirements_check(struct json list, struct arena *arena, struct str *out, struct err *err)
+int requirements_check(struct json list, const struct limits *limits, struct arena *arena,
+                       struct str *out, struct err *err)
 {
     size_t given = json_count(list), count = 0, n = 0;
+    int64_t most = limits_most(limits, LIMIT_REQUIREMENTS);
     struct json_iter it = json_each(list);
     struct str key;
     *out = STR_NONE;
     if (list.type != JSON_ARRAY || given == 0)
         return 0;
-    if (given > REQUIREMENTS_MAX)
-        return err_field(err, "requirements", "requirements may have at most %d entries, not %zu",
-                         REQUIREMENTS_MAX, given);
+    if (given > (uint64_t)most)
+        return err_field(err, "requirements", "requirements has %zu entries; %s allows %lld", given,
+                         limits_option(LIMIT_REQUIREMENTS), (long long)most);
     struct requirement *clean = arena_array_of(arena, struct requirement, given);
     for (struct json entry; json_next(&it, &key, &entry); n++) {
         struct requirement one = {0};

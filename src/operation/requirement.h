@@ -5,14 +5,13 @@
 #define DROVER_OPERATION_REQUIREMENT_H
 
 #include "base/json.h"
-
-#define REQUIREMENTS_MAX 512
+#include "model/limits.h"
 
 // Checks an array of {"name","version"?,"operator"?} and writes it in its clean form: blanks
 // trimmed, entries without a name (empty lines of a requirements.txt) left out, a further rule of
 // the entry before ("<2" of "a>=1,<2") joined to it. *out is absent when there are none.
 // ERR_BAD_INPUT names the entry.
-MUST_CHECK int requirements_check(struct json list, struct arena *arena, struct str *out,
-                                  struct err *err);
+MUST_CHECK int requirements_check(struct json list, const struct limits *limits,
+                                  struct arena *arena, struct str *out, struct err *err);
 
 #endif

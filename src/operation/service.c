@@ -97,7 +97,7 @@ int service_create(struct op *op, const struct project *project, struct json bod
                    struct service *out, struct err *err)
 {
     struct json given;
-    if (entity_decode(&service_entity, body, DECODE_CREATE, out, op->arena, err))
+    if (entity_decode(&service_entity, body, DECODE_CREATE, op_limits(op), out, op->arena, err))
         return -1;
     out->id = id_new(op->now, op->arena);
     out->project_id = project->id;
@@ -112,7 +112,7 @@ int service_create(struct op *op, const struct project *project, struct json bod
         out->drain_time = settings->drain_default_s;
     if (!json_get(body, "maxAttempts", &given) || given.type == JSON_NULL)
         out->max_attempts = settings->attempts_default;
-    if (service_check(op, out, err))
+    if (service_check(op, out, NULL, err))
         return -1;
     if (tx_insert(op->tx, &service_entity, out, err)) {
         if (!made_before(op, out, err))
@@ -144,8 +144,8 @@ int service_update(struct op *op, const struct service *before, struct json body
                    struct service *out, struct err *err)
 {
     *out = *before;
-    if (entity_decode(&service_entity, body, DECODE_PATCH, out, op->arena, err) ||
-        service_check(op, out, err))
+    if (entity_decode(&service_entity, body, DECODE_PATCH, op_limits(op), out, op->arena, err) ||
+        service_check(op, out, before, err))
         return -1;
     if (service_needs_agents(before, out, op->arena) &&
         version_next(before->version, op->arena, &out->version, err))

@@ -48,7 +48,7 @@ static int find_module(struct op *op, struct service *service, const struct pack
 {
     struct module *modules;
     size_t count;
-    if (modules_parse(json_of(package->modules), op->arena, &modules, &count, err))
+    if (modules_parse(json_of(package->modules), NULL, op->arena, &modules, &count, err))
         return err_wrap(err, "package " STR_FMT, STR_ARG(package->name));
     struct str name = service->module_name.len > 0 ? service->module_name : STR_NONE;
     *out = module_find(modules, count, name);
@@ -143,15 +143,18 @@ static int check_integrations(const struct service *service, struct err *err)
     return 0;
 }
 
-int service_check(struct op *op, struct service *service, struct err *err)
+int service_check(struct op *op, struct service *service, const struct service *before,
+                  struct err *err)
 {
+    bool same_runtime = before && str_eq(service->runtime, before->runtime);
+    const struct limits *limits = same_runtime ? NULL : op_limits(op);
     struct package package;
     const struct module *module;
     struct runtime runtime;
     if (name_check(service->name, "name", err) || read_package(op, service, &package, err) ||
         find_module(op, service, &package, &module, err) || check_init(op, service, module, err) ||
         check_versions(op, service, err) || check_integrations(service, err) ||
-        runtime_parse(json_of(service->runtime), &runtime, op->arena, err))
+        runtime_parse(json_of(service->runtime), limits, &runtime, op->arena, err))
         return -1;
     service->package_revision = package.version;
     service->runtime = runtime_normalise(json_of(service->runtime), &runtime, op->arena);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/option.h"
+#include "model/limits.h"
 
 struct settings {  // times in ms, sizes in bytes
     // where
@@ -19,7 +20,9 @@ struct settings {  // times in ms, sizes in bytes
     int64_t upload_max;  // one uploaded file
     int64_t json_depth;
     int64_t input_max, output_max;  // an execution's input and output
-    int64_t bulk_max;               // executions in one array
+    int64_t answer_max;             // one answer
+    int64_t bulk_max;               // executions in one array, people, ids
+    struct limits limits;           // of what the model takes from a request
     int64_t connections_max, connections_per_address;
     int64_t idle_ms;
     int64_t backlog_max;  // write jobs waiting before callers get 429

@@ -341,7 +341,7 @@ static bool check_query(struct store *stores[2], const struct entity *entity, ch
     struct query query;
     struct err err = ERR_INIT;
     assert_int_equal(json_parse(str_of(text), 0, &json, &err), 0);
-    if (query_parse(json, entity, 1000, arena, &query, &err) < 0)
+    if (query_parse(json, entity, 1000, &limits_default, arena, &query, &err) < 0)
         return false;  // numbers out of range and the like
     struct selection sqlite = select_from(stores[0], entity, &query, arena, text);
     struct selection memory = select_from(stores[1], entity, &query, arena, text);

@@ -238,7 +238,7 @@ static struct query query_of(struct fixture *fixture, const struct entity *entit
     struct query query;
     struct err err = ERR_INIT;
     assert_int_equal(json_parse(str_of(text), 0, &json, &err), 0);
-    if (query_parse(json, entity, 100, fixture->arena, &query, &err) < 0)
+    if (query_parse(json, entity, 100, &limits_default, fixture->arena, &query, &err) < 0)
         fail_msg("%s", err.message);
     return query;
 }

@@ -160,8 +160,11 @@ static void sim_begin(struct sim *sim, uint64_t seed)
     clock_fake_init(&sim->clock);
     sim->clock.wall_ms = 1800000000000;
     sim->clock.mono_ms = 1000;
-    sim->settings = (struct settings){
-        .lease_ms = LEASE_MS, .attempts_default = 3, .input_max = 1 << 20, .output_max = 1 << 20};
+    sim->settings = (struct settings){.lease_ms = LEASE_MS,
+                                      .attempts_default = 3,
+                                      .input_max = 1 << 20,
+                                      .output_max = 1 << 20,
+                                      .limits = limits_default};
     sim->store_driver = seed % SQLITE_EVERY == 7 ? "sqlite" : "memory";
     sim->queue_driver = seed % 3 == 0 ? "memory" : "embedded";
     sim->arena = arena_new();

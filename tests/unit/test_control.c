@@ -27,7 +27,8 @@ static int64_t replicas_of(bool active, const char *text)
     struct arena *arena = arena_new();
     struct runtime runtime;
     struct err err = ERR_INIT;
-    assert_int_equal(runtime_parse(json_of(service.runtime), &runtime, arena, &err), 0);
+    assert_int_equal(
+        runtime_parse(json_of(service.runtime), &limits_default, &runtime, arena, &err), 0);
     int64_t replicas = reconcile_replicas(&service, &runtime);
     arena_free(arena);
     return replicas;
@@ -53,7 +54,8 @@ static void deployment_names_version_and_generation(void **state)
     struct arena *arena = arena_new();
     struct runtime runtime;
     struct err err = ERR_INIT;
-    assert_int_equal(runtime_parse(json_of(service.runtime), &runtime, arena, &err), 0);
+    assert_int_equal(
+        runtime_parse(json_of(service.runtime), &limits_default, &runtime, arena, &err), 0);
     struct deployment deployment;
     reconcile_deployment(&service, &runtime, arena, &deployment);
     assert_true(str_is(deployment.revision, "1.0.3.2"));

@@ -39,7 +39,7 @@ static void decode(const struct entity *entity, const char *text, enum decode_mo
                    struct arena *arena)
 {
     struct err err = ERR_INIT;
-    if (entity_decode(entity, parse(text), mode, row, arena, &err) < 0)
+    if (entity_decode(entity, parse(text), mode, &limits_default, row, arena, &err) < 0)
         fail_msg("%s: %s", text, err.message);
 }
 
@@ -106,7 +106,7 @@ static struct str schema_of(const struct entity *entity, int mode, struct arena 
     if (mode < 0)
         entity_schema(entity, &out);
     else
-        entity_body_schema(entity, (enum decode_mode)mode, &out);
+        entity_body_schema(entity, (enum decode_mode)mode, &limits_default, &out);
     if (json_parse(buf_str(&buf), 0, &json, &err) < 0)
         fail_msg("%s: %s", entity->name, err.message);
     return arena_copy(arena, buf_str(&buf));
@@ -263,8 +263,8 @@ static void refusals_name_the_field(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         union any_row row;
         struct err err = ERR_INIT;
-        int result = entity_decode(cases[i].entity, parse(cases[i].json), DECODE_CREATE, &row,
-                                   *state, &err);
+        int result = entity_decode(cases[i].entity, parse(cases[i].json), DECODE_CREATE,
+                                   &limits_default, &row, *state, &err);
         assert_refused(result, &err, cases[i].field, cases[i].message);
     }
 }
@@ -278,17 +278,71 @@ static void lengths_are_limited(void **state)
     for (int i = 0; i < 257; i++)
         buf_add_char(&buf, 'a');
     buf_add_cstr(&buf, "\"}");
-    assert_refused(
-        entity_decode(&project_entity, json_of(buf_str(&buf)), DECODE_CREATE, &row, *state, &err),
-        &err, "name", "257 bytes; at most 256");
+    assert_refused(entity_decode(&project_entity, json_of(buf_str(&buf)), DECODE_CREATE,
+                                 &limits_default, &row, *state, &err),
+                   &err, "name", "name has 257 bytes; --max-name allows 256");
     buf_clear(&buf);
     buf_add_cstr(&buf, "{\"metadata\":{\"a\":\"");
     for (int i = 0; i < 1024 * 1024; i++)
         buf_add_char(&buf, 'a');
     buf_add_cstr(&buf, "\"}}");
-    assert_refused(
-        entity_decode(&item_entity, json_of(buf_str(&buf)), DECODE_PATCH, &row, *state, &err), &err,
-        "metadata", "at most 1048576");
+    assert_refused(entity_decode(&item_entity, json_of(buf_str(&buf)), DECODE_PATCH,
+                                 &limits_default, &row, *state, &err),
+                   &err, "metadata", "--max-field allows 1048576");
+}
+
+static void limits_are_the_callers_to_set(void **state)
+{
+    struct limits low = limits_default;
+    struct err err = ERR_INIT;
+    struct item item;
+    struct user user;
+    low.name = 16;
+    low.field = 30;
+    struct json named = parse("{\"email\":\"a@b\",\"firstName\":\"seventeen letters\"}");
+    assert_refused(entity_decode(&user_entity, named, DECODE_CREATE, &low, &user, *state, &err),
+                   &err, "firstName", "firstName has 17 bytes; --max-name allows 16");
+    assert_int_equal(entity_decode(&user_entity, named, DECODE_CREATE, NULL, &user, *state, &err),
+                     0);
+    struct json described = parse(
+        "{\"filename\":\"/a\",\"description\":\"one and thirty bytes, no fewer.\"}");
+    assert_refused(entity_decode(&item_entity, described, DECODE_CREATE, &low, &item, *state, &err),
+                   &err, "description", "--max-field allows 30");
+    assert_int_equal(
+        entity_decode(&item_entity, described, DECODE_CREATE, NULL, &item, *state, &err), 0);
+    struct json large = parse(
+        "{\"filename\":\"/a\",\"metadata\":{\"a\":\"0123456789abcdefghijklmnop\"}}");
+    assert_refused(entity_decode(&item_entity, large, DECODE_CREATE, &low, &item, *state, &err),
+                   &err, "metadata", "metadata has 34 bytes; --max-field allows 30");
+    assert_int_equal(entity_decode(&item_entity, large, DECODE_CREATE, NULL, &item, *state, &err),
+                     0);
+}
+
+// A format stays what it is, whatever was accepted before.
+static void formats_have_their_own_length(void **state)
+{
+    struct err err = ERR_INIT;
+    struct item item;
+    _cleanup_buf_ struct buf buf = BUF_INIT(8192);
+    buf_add_cstr(&buf, "{\"filename\":\"");
+    for (int i = 0; i < 4097; i++)
+        buf_add_char(&buf, 'a');
+    buf_add_cstr(&buf, "\"}");
+    assert_refused(entity_decode(&item_entity, json_of(buf_str(&buf)), DECODE_CREATE, NULL, &item,
+                                 *state, &err),
+                   &err, "filename", "4097 bytes; at most 4096");
+}
+
+static void schemas_say_the_limits(void **state)
+{
+    struct str create = schema_of(&project_entity, DECODE_CREATE, *state);
+    struct str answer = schema_of(&project_entity, -1, *state);
+    struct json unused;
+    assert_member(create, "properties.name.maxLength", "256", *state);
+    assert_member(schema_of(&item_entity, DECODE_PATCH, *state), "properties.description.maxLength",
+                  "1048576", *state);
+    // What is answered may have been accepted under other limits.
+    assert_false(json_path(json_of(answer), STR("properties.name.maxLength"), &unused));
 }
 
 static void shown_values_are_cut_between_characters(void **state)
@@ -297,7 +351,9 @@ static void shown_values_are_cut_between_characters(void **state)
     struct member row;
     struct json json = parse("{\"role\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
                              "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\"}");
-    assert_int_equal(entity_decode(&member_entity, json, DECODE_CREATE, &row, *state, &err), -1);
+    assert_int_equal(
+        entity_decode(&member_entity, json, DECODE_CREATE, &limits_default, &row, *state, &err),
+        -1);
     assert_true(str_utf8_valid(str_of(err.message)));
     assert_non_null(strstr(err.message, "…"));
 }
@@ -561,6 +617,9 @@ int main(void)
         TEST(json_passes_byte_for_byte),
         TEST(refusals_name_the_field),
         TEST(lengths_are_limited),
+        TEST(limits_are_the_callers_to_set),
+        TEST(formats_have_their_own_length),
+        TEST(schemas_say_the_limits),
         TEST(shown_values_are_cut_between_characters),
         TEST(dumps_load_again),
         TEST(broken_dumps_are_refused),

@@ -9,7 +9,7 @@ static struct filter *read_filter(const struct entity *entity, const char *text,
 {
     struct err err = ERR_INIT;
     struct filter *filter = NULL;
-    if (filter_parse(parse(text), entity, arena, &filter, &err) < 0)
+    if (filter_parse(parse(text), entity, &limits_default, arena, &filter, &err) < 0)
         fail_msg("%s: %s", text, err.message);
     assert_non_null(filter);
     return filter;
@@ -71,7 +71,9 @@ static void nothing_constrains_nothing(void **state)
     struct arena *arena = arena_new();
     struct err err = ERR_INIT;
     struct filter *filter;
-    assert_int_equal(filter_parse((struct json){0}, &execution_entity, arena, &filter, &err), 0);
+    assert_int_equal(
+        filter_parse((struct json){0}, &execution_entity, &limits_default, arena, &filter, &err),
+        0);
     assert_int_equal(filter->op, FILTER_ALL);
     assert_int_equal(filter->child_count, 0);
     assert_true(filter_match(NULL, &row, arena));
@@ -373,7 +375,8 @@ static void refusals_say_what(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct err err = ERR_INIT;
         struct filter *filter;
-        int result = filter_parse(parse(cases[i].json), &execution_entity, *state, &filter, &err);
+        int result = filter_parse(parse(cases[i].json), &execution_entity, &limits_default, *state,
+                                  &filter, &err);
         assert_refused(result, &err, cases[i].field, cases[i].message);
     }
 }
@@ -404,24 +407,61 @@ static void size_is_limited(void **state)
 {
     struct err err = ERR_INIT;
     struct filter *filter;
-    struct json json = json_of(wide(FILTER_TERMS_MAX, *state));
-    assert_int_equal(filter_parse(json, &execution_entity, *state, &filter, &err), 0);
-    json = json_of(wide(FILTER_TERMS_MAX + 1, *state));
-    assert_refused(filter_parse(json, &execution_entity, *state, &filter, &err), &err, "filter",
-                   "more than 512");
-    json = json_of(deep(FILTER_DEPTH_MAX, *state));
-    assert_int_equal(filter_parse(json, &execution_entity, *state, &filter, &err), 0);
-    json = json_of(deep(FILTER_DEPTH_MAX + 1, *state));
-    assert_refused(filter_parse(json, &execution_entity, *state, &filter, &err), &err, "filter",
-                   "more than 16 deep");
+    struct json json = json_of(wide((size_t)limits_default.filter_terms, *state));
+    assert_int_equal(filter_parse(json, &execution_entity, &limits_default, *state, &filter, &err),
+                     0);
+    json = json_of(wide((size_t)limits_default.filter_terms + 1, *state));
+    assert_refused(filter_parse(json, &execution_entity, &limits_default, *state, &filter, &err),
+                   &err, "filter", "more than 512 terms and values (--max-filter-terms)");
+    json = json_of(deep((size_t)limits_default.filter_depth, *state));
+    assert_int_equal(filter_parse(json, &execution_entity, &limits_default, *state, &filter, &err),
+                     0);
+    json = json_of(deep((size_t)limits_default.filter_depth + 1, *state));
+    assert_refused(filter_parse(json, &execution_entity, &limits_default, *state, &filter, &err),
+                   &err, "filter", "more than 16 deep (--max-filter-depth)");
 
     _cleanup_buf_ struct buf buf = BUF_INIT(1 << 20);
     buf_add_cstr(&buf, "{\"$or\":[{\"id\":\"a\"}");
-    for (int i = 0; i < FILTER_TERMS_MAX; i++)
+    for (int i = 0; i < (int)limits_default.filter_terms; i++)
         buf_add_cstr(&buf, ",{\"id\":\"b\"}");
     buf_add_cstr(&buf, "]}");
-    assert_refused(filter_parse(json_of(buf_str(&buf)), &execution_entity, *state, &filter, &err),
+    assert_refused(filter_parse(json_of(buf_str(&buf)), &execution_entity, &limits_default, *state,
+                                &filter, &err),
                    &err, "filter", "more than 512");
+}
+
+static void kept_filters_are_not_limited(void **state)
+{
+    struct err err = ERR_INIT;
+    struct filter *filter;
+    struct json many = json_of(wide(5, *state)), nested = json_of(deep(5, *state));
+    struct limits low = limits_default;
+    low.filter_terms = 4;
+    low.filter_depth = 4;
+    assert_refused(filter_parse(many, &execution_entity, &low, *state, &filter, &err), &err,
+                   "filter", "more than 4 terms and values (--max-filter-terms)");
+    assert_refused(filter_parse(nested, &execution_entity, &low, *state, &filter, &err), &err,
+                   "filter", "more than 4 deep (--max-filter-depth)");
+    many = json_of(wide(2000, *state));
+    nested = json_of(deep(40, *state));
+    assert_int_equal(filter_parse(many, &execution_entity, NULL, *state, &filter, &err), 0);
+    assert_int_equal(filter_parse(nested, &execution_entity, NULL, *state, &filter, &err), 0);
+}
+
+static void pages_have_a_largest_size(void **state)
+{
+    struct err err = ERR_INIT;
+    struct query q;
+    struct limits low = limits_default;
+    low.page_size = 20;
+    struct json large = parse("{\"pageSize\":5000}");
+    assert_refused(
+        query_parse(parse("{\"pageSize\":21}"), &execution_entity, 100, &low, *state, &q, &err),
+        &err, "pageSize", "from 0 to 20 (--max-page-size), not the number 21");
+    assert_int_equal(query_parse(parse("{}"), &execution_entity, 100, &low, *state, &q, &err), 0);
+    assert_int_equal(q.limit, 20);
+    assert_int_equal(query_parse(large, &execution_entity, 100, NULL, *state, &q, &err), 0);
+    assert_int_equal(q.limit, 5000);
 }
 
 static void our_own_conditions(void **state)
@@ -471,7 +511,8 @@ static void queries_are_read(void **state)
     struct json body = parse(
         "{\"filter\":{\"$and\":[{\"id\":\"e1\"}]},\"sort\":{\"createdAt\":\"descending\","
         "\"input.a.b\":\"ascending\"},\"page\":3,\"pageSize\":50,\"resource\":\"x\"}");
-    assert_int_equal(query_parse(body, &execution_entity, 100, *state, &q, &err), 0);
+    assert_int_equal(query_parse(body, &execution_entity, 100, &limits_default, *state, &q, &err),
+                     0);
     assert_int_equal(q.limit, 50);
     assert_int_equal(q.offset, 150);
     assert_false(q.count_only);
@@ -490,23 +531,27 @@ static void queries_are_read(void **state)
         "{\"filter\":{\"$and\":[{\"projectId\":null},{\"id\":\"e1\"}]}}",
     };
     for (size_t i = 0; i < sizeof(anything) / sizeof(*anything); i++) {
-        assert_int_equal(query_parse(parse(anything[i]), &execution_entity, 100, *state, &q, &err),
+        assert_int_equal(query_parse(parse(anything[i]), &execution_entity, 100, &limits_default,
+                                     *state, &q, &err),
                          0);
         assert_true(filter_match(q.filter, &row, *state));
     }
 
-    assert_int_equal(query_parse(parse("{}"), &execution_entity, 100, *state, &q, &err), 0);
+    assert_int_equal(
+        query_parse(parse("{}"), &execution_entity, 100, &limits_default, *state, &q, &err), 0);
     assert_int_equal(q.limit, 100);
     assert_int_equal(q.offset, 0);
     assert_int_equal(q.sort_count, 0);
-    assert_int_equal(query_parse((struct json){0}, &execution_entity, 100, *state, &q, &err), 0);
+    assert_int_equal(
+        query_parse((struct json){0}, &execution_entity, 100, &limits_default, *state, &q, &err),
+        0);
     assert_int_equal(query_parse(parse("{\"filter\":null,\"sort\":null,\"page\":null,"
                                        "\"pageSize\":null}"),
-                                 &execution_entity, 7, *state, &q, &err),
+                                 &execution_entity, 7, &limits_default, *state, &q, &err),
                      0);
     assert_int_equal(q.limit, 7);
     assert_int_equal(query_parse(parse("{\"pageSize\":0,\"page\":0,\"sort\":{\"id\":1}}"),
-                                 &execution_entity, 7, *state, &q, &err),
+                                 &execution_entity, 7, &limits_default, *state, &q, &err),
                      0);
     assert_true(q.count_only);
     assert_int_equal(q.limit, 1);
@@ -524,13 +569,14 @@ static void secrets_cannot_be_named(void **state)
     struct query q;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct err err = ERR_INIT;
-        int rc = query_parse(parse(cases[i]), &package_entity, 100, *state, &q, &err);
+        int rc = query_parse(parse(cases[i]), &package_entity, 100, &limits_default, *state, &q,
+                             &err);
         assert_int_equal(rc, -1);
         assert_int_equal(err.kind, ERR_BAD_INPUT);
     }
     struct err err = ERR_INIT;
     assert_int_equal(query_parse(parse("{\"filter\":{\"codebase.credentialsNot\":1}}"),
-                                 &package_entity, 100, *state, &q, &err),
+                                 &package_entity, 100, &limits_default, *state, &q, &err),
                      0);
 }
 
@@ -550,13 +596,15 @@ static void broken_queries_are_refused(void **state)
         {"{\"page\":-1}", "page", "from 0"},
         {"{\"page\":\"1\"}", "page", "not the string"},
         {"{\"page\":9223372036854775807}", "page", "from 0"},
-        {"{\"pageSize\":1001}", "pageSize", "from 0 to 1000, not the number 1001"},
+        {"{\"pageSize\":1001}", "pageSize",
+         "from 0 to 1000 (--max-page-size), not the number 1001"},
         {"{\"pageSize\":2.5}", "pageSize", "whole number"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct err err = ERR_INIT;
         struct query q;
-        int result = query_parse(parse(cases[i].json), &execution_entity, 100, *state, &q, &err);
+        int result = query_parse(parse(cases[i].json), &execution_entity, 100, &limits_default,
+                                 *state, &q, &err);
         assert_refused(result, &err, cases[i].field, cases[i].message);
     }
 }
@@ -576,6 +624,8 @@ int main(void)
         TEST(paths_glob),
         TEST(refusals_say_what),
         TEST(size_is_limited),
+        TEST(kept_filters_are_not_limited),
+        TEST(pages_have_a_largest_size),
         TEST(our_own_conditions),
         TEST(queries_are_read),
         TEST(broken_queries_are_refused),

@@ -15,7 +15,7 @@ static void a_pushed_package_is_read(void **state)
         "{\"name\":\"tags\",\"type\":\"String[]\"}],\"output\":[{\"name\":\"n\",\"type\":"
         "\"Integer\"}],\"description\":\"does\",\"computeConfig\":null}],\"computeConfig\":null},"
         "{\"name\":\"second\"}]");
-    assert_int_equal(modules_parse(json, *state, &modules, &count, &err), 0);
+    assert_int_equal(modules_parse(json, &limits_default, *state, &modules, &count, &err), 0);
     assert_int_equal(count, 2);
     assert_text(modules[0].entry_point, "src/main.py");
     assert_text(modules[0].class_name, "Runner");
@@ -44,10 +44,10 @@ static void errors_name_the_place(void **state)
     static const struct {
         const char *json, *field, *message;
     } cases[] = {
-        {"null", "modules", "1 to 64 modules, not null"},
+        {"null", "modules", "an array of modules, not null"},
         {"[]", "modules", "an empty one"},
         {"[5]", "modules[0]", "must be an object, not the number 5"},
-        {"[{\"name\":\"\"}]", "modules[0].name", "1 to 256 bytes"},
+        {"[{\"name\":\"\"}]", "modules[0].name", "a string that is not empty"},
         {"[{\"name\":7}]", "modules[0].name", "not the number 7"},
         {"[{\"name\":\"a\\nb\"}]", "modules[0].name", "control characters"},
         {"[{\"name\":\"a\"},{\"name\":\"a\"}]", "modules[1].name", "another module named \"a\""},
@@ -78,7 +78,8 @@ static void errors_name_the_place(void **state)
         struct err err = ERR_INIT;
         struct module *modules;
         size_t count;
-        int result = modules_parse(parse(cases[i].json), *state, &modules, &count, &err);
+        int result = modules_parse(parse(cases[i].json), &limits_default, *state, &modules, &count,
+                                   &err);
         assert_refused(result, &err, cases[i].field, cases[i].message);
     }
 }
@@ -90,19 +91,53 @@ static void limits_hold(void **state)
     struct module *modules;
     size_t count;
     buf_add_char(&buf, '[');
-    for (int i = 0; i < 65; i++)
+    for (int i = 0; i < 257; i++)
         buf_printf(&buf, "%s{\"name\":\"m%d\"}", i ? "," : "", i);
     buf_add_char(&buf, ']');
-    assert_refused(modules_parse(json_of(buf_str(&buf)), *state, &modules, &count, &err), &err,
-                   "modules", "a longer one");
+    assert_refused(
+        modules_parse(json_of(buf_str(&buf)), &limits_default, *state, &modules, &count, &err),
+        &err, "modules", "modules has 257 entries; --max-functions allows 256");
     buf_clear(&buf);
     buf_add_cstr(&buf, "[{\"functions\":[");
     for (int i = 0; i < 257; i++)
         buf_printf(&buf, "%s{\"name\":\"f%d\"}", i ? "," : "", i);
     buf_add_cstr(&buf, "]}]");
-    assert_refused(modules_parse(json_of(buf_str(&buf)), *state, &modules, &count, &err), &err,
-                   "modules[0].functions", "at most 256 entries");
+    assert_refused(
+        modules_parse(json_of(buf_str(&buf)), &limits_default, *state, &modules, &count, &err),
+        &err, "modules[0].functions",
+        "modules[0].functions has 257 entries; --max-functions allows 256");
     buf_deinit(&buf);
+}
+
+static void kept_modules_are_not_limited(void **state)
+{
+    static const struct {
+        const char *json, *field, *message;
+    } cases[] = {
+        {"[{\"name\":\"a_long_module_name\"}]", "modules[0].name",
+         "modules[0].name has 18 bytes; --max-name allows 16"},
+        {"[{\"functions\":[{\"name\":\"a_long_function\",\"description\":\"five and twenty bytes "
+         "456\"}]}]",
+         "modules[0].functions[0].description", "--max-field allows 20"},
+        {"[{\"functions\":[{\"name\":\"f\",\"input\":[{\"name\":\"a\",\"type\":\"Json\"},"
+         "{\"name\":\"b\",\"type\":\"Json\"},{\"name\":\"c\",\"type\":\"Json\"}]}]}]",
+         "modules[0].functions[0].input", "input has 3 entries; --max-functions allows 2"},
+        {"[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]", "modules",
+         "modules has 3 entries; --max-functions allows 2"},
+    };
+    struct limits low = limits_default;
+    low.name = 16;
+    low.field = 20;
+    low.functions = 2;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct err err = ERR_INIT;
+        struct module *modules;
+        size_t count;
+        struct json json = parse(cases[i].json);
+        assert_refused(modules_parse(json, &low, *state, &modules, &count, &err), &err,
+                       cases[i].field, cases[i].message);
+        assert_int_equal(modules_parse(json, NULL, *state, &modules, &count, &err), 0);
+    }
 }
 
 static void types_are_known(void **state)
@@ -211,8 +246,13 @@ static void codebases_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_pushed_package_is_read), TEST(errors_name_the_place), TEST(limits_hold),
-        TEST(types_are_known),          TEST(names_are_checked),     TEST(versions_count_up),
+        TEST(a_pushed_package_is_read),
+        TEST(errors_name_the_place),
+        TEST(limits_hold),
+        TEST(kept_modules_are_not_limited),
+        TEST(types_are_known),
+        TEST(names_are_checked),
+        TEST(versions_count_up),
         TEST(codebases_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

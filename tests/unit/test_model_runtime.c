@@ -7,7 +7,7 @@ static struct runtime read_runtime(const char *text, struct arena *arena)
 {
     struct err err = ERR_INIT;
     struct runtime runtime;
-    if (runtime_parse(parse(text), &runtime, arena, &err) < 0)
+    if (runtime_parse(parse(text), &limits_default, &runtime, arena, &err) < 0)
         fail_msg("%s: %s", text, err.message);
     return runtime;
 }
@@ -23,7 +23,7 @@ static void defaults_fill_in(void **state)
     assert_int_equal(r.autoscaler, AUTOSCALER_NONE);
 
     struct err err = ERR_INIT;
-    assert_int_equal(runtime_parse((struct json){0}, &r, *state, &err), 0);
+    assert_int_equal(runtime_parse((struct json){0}, &limits_default, &r, *state, &err), 0);
     assert_int_equal(r.concurrency, 10);
     r = read_runtime("null", *state);
     assert_int_equal(r.replicas, 1);
@@ -87,9 +87,9 @@ static void errors_name_the_path(void **state)
         {"{\"podType\":\"huge\"}", "runtime.podType", "regular-xs, regular-s"},
         {"{\"podType\":\"huge\"}", "runtime.podType", "not the string \"huge\""},
         {"{\"podType\":5}", "runtime.podType", "not the number 5"},
-        {"{\"numReplicas\":-1}", "runtime.numReplicas", "from 0 to 1000"},
+        {"{\"numReplicas\":-1}", "runtime.numReplicas", "from 0 to 1000 (--max-replicas)"},
         {"{\"numReplicas\":1001}", "runtime.numReplicas", "not the number 1001"},
-        {"{\"concurrency\":0}", "runtime.concurrency", "from 1 to 1000"},
+        {"{\"concurrency\":0}", "runtime.concurrency", "from 1 to 1000 (--max-concurrency)"},
         {"{\"concurrency\":1.5}", "runtime.concurrency", "whole number"},
         {"{\"concurrency\":\"10\"}", "runtime.concurrency", "not the string \"10\""},
         {"{\"preemptible\":1}", "runtime.preemptible", "true or false"},
@@ -125,9 +125,39 @@ static void errors_name_the_path(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct err err = ERR_INIT;
         struct runtime r;
-        int result = runtime_parse(parse(cases[i].json), &r, *state, &err);
+        int result = runtime_parse(parse(cases[i].json), &limits_default, &r, *state, &err);
         assert_refused(result, &err, cases[i].field, cases[i].message);
     }
+}
+
+static void kept_runtimes_are_not_limited(void **state)
+{
+    static const struct {
+        const char *json, *field, *message;
+    } cases[] = {
+        {"{\"numReplicas\":3}", "runtime.numReplicas", "from 0 to 2 (--max-replicas)"},
+        {"{\"concurrency\":9}", "runtime.concurrency", "from 1 to 4 (--max-concurrency)"},
+        {"{\"autoscaler\":{\"type\":\"cpu\",\"maxReplicas\":3}}", "runtime.autoscaler.maxReplicas",
+         "from 1 to 2 (--max-replicas)"},
+        {"{\"autoscaler\":{\"type\":\"cpu\",\"minReplicas\":3,\"maxReplicas\":3}}",
+         "runtime.autoscaler.minReplicas", "from 0 to 2 (--max-replicas)"},
+    };
+    struct limits low = limits_default;
+    struct err err = ERR_INIT;
+    struct runtime r;
+    low.replicas = 2;
+    low.concurrency = 4;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct json json = parse(cases[i].json);
+        err = ERR_INIT;
+        assert_refused(runtime_parse(json, &low, &r, *state, &err), &err, cases[i].field,
+                       cases[i].message);
+        assert_int_equal(runtime_parse(json, NULL, &r, *state, &err), 0);
+    }
+    assert_int_equal(runtime_parse(parse("{}"), &low, &r, *state, &err), 0);
+    assert_int_equal(r.concurrency, 4);
+    assert_int_equal(runtime_parse(parse("{\"numReplicas\":5000}"), NULL, &r, *state, &err), 0);
+    assert_int_equal(r.replicas, 5000);
 }
 
 static void assert_normal(const char *given, const char *expected, struct arena *arena)
@@ -137,7 +167,7 @@ static void assert_normal(const char *given, const char *expected, struct arena 
     assert_json(normal, expected, arena);
     // Normal once is normal for good.
     struct err err = ERR_INIT;
-    assert_int_equal(runtime_parse(json_of(normal), &r, arena, &err), 0);
+    assert_int_equal(runtime_parse(json_of(normal), &limits_default, &r, arena, &err), 0);
     assert_true(str_eq(runtime_normalise(json_of(normal), &r, arena), normal));
 }
 
@@ -213,6 +243,7 @@ int main(void)
         TEST(everything_is_read),
         TEST(autoscalers_have_their_fields),
         TEST(errors_name_the_path),
+        TEST(kept_runtimes_are_not_limited),
         TEST(normal_form_keeps_and_fills),
         TEST(the_catalog_is_whole),
     };

@@ -63,7 +63,8 @@ static void with_world(void (*test)(struct op *op))
                                        .output_max = 4096,
                                        .timeout_default_s = 3600,
                                        .drain_default_s = 600,
-                                       .attempts_default = 3};
+                                       .attempts_default = 3,
+                                       .limits = limits_default};
     entity_clear(&project_entity, &world.project);
     world.project.id = STR("p1");
     world.project.name = STR("project");
@@ -210,21 +211,100 @@ static void requirements(struct op *op)
     struct str out;
     for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
         struct err err = ERR_INIT;
-        if (requirements_check(body(good[i]), op->arena, &out, &err))
+        if (requirements_check(body(good[i]), &limits_default, op->arena, &out, &err))
             fail_msg("%s: %s", good[i], err.message);
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         struct err err = ERR_INIT;
-        assert_int_equal(requirements_check(body(bad[i]), op->arena, &out, &err), -1);
+        assert_int_equal(requirements_check(body(bad[i]), &limits_default, op->arena, &out, &err),
+                         -1);
         assert_int_equal(err.kind, ERR_BAD_INPUT);
     }
     struct err err = ERR_INIT;
     assert_int_equal(requirements_check(body("[{\"name\":\"a\",\"version\":\"1\",\"operator\":"
                                              "\">=\"},{\"name\":\"\",\"version\":\"2\","
                                              "\"operator\":\"<\"}]"),
-                                        op->arena, &out, &err),
+                                        &limits_default, op->arena, &out, &err),
                      0);
     assert_true(str_is(out, "[{\"name\":\"a\",\"version\":\"1,<2\",\"operator\":\">=\"}]"));
+}
+
+// The same operations under other limits; the caller puts op->platform back.
+static void lower(struct op *op, struct platform *platform, struct settings *settings)
+{
+    *platform = *op->platform;
+    *settings = *op->platform->settings;
+    settings->limits = (struct limits){.name = 16,
+                                       .field = 1024,
+                                       .filter_terms = 4,
+                                       .filter_depth = 4,
+                                       .page_size = 10,
+                                       .functions = 1,
+                                       .requirements = 1,
+                                       .replicas = 1,
+                                       .concurrency = 1};
+    platform->settings = settings;
+    op->platform = platform;
+}
+
+static void assert_limit(int result, struct err *err, const char *field, const char *option)
+{
+    assert_int_equal(result, -1);
+    assert_int_equal(err->kind, ERR_BAD_INPUT);
+    assert_string_equal(err->field, field);
+    if (!strstr(err->message, option))
+        fail_msg("%s: %s", option, err->message);
+    *err = ERR_INIT;
+}
+
+static void lower_limits(struct op *op)
+{
+    static const char two[] =
+        "{\"requirements\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"modules\":[{\"name\":\"m\","
+        "\"initInputs\":[{\"name\":\"greeting\",\"type\":\"String\"}],"
+        "\"functions\":[{\"name\":\"run\"},{\"name\":\"walk\"}]}]}";
+    static const char others[] =
+        "{\"modules\":[{\"functions\":[{\"name\":\"a\"},{\"name\":\"b\"}]}]}";
+    const struct platform *usual = op->platform;
+    struct platform platform;
+    struct settings settings;
+    struct err err = ERR_INIT;
+    struct package first = make_package(op), made, package;
+    struct service service, next;
+    struct execution execution;
+    struct command command;
+    assert_int_equal(package_update(op, &first, body(two), &package, &err), 0);
+    service = make_service(op, &package, ",\"runtime\":{\"concurrency\":8}");
+    struct json some = body("{\"serviceId\":{\"$in\":[1,2,3,4,5]}}");
+    lower(op, &platform, &settings);
+
+    // What is there stays, and what does not touch it is done.
+    assert_int_equal(package_update(op, &package, body("{\"metadata\":{}}"), &made, &err), 0);
+    assert_int_equal(service_update(op, &service, body("{\"metadata\":{}}"), false, &next, &err),
+                     0);
+    assert_int_equal(try_execution(op, &next, "{\"functionName\":\"run\"}", &execution, &err), 0);
+
+    assert_limit(package_update(op, &made, body(others), &package, &err), &err,
+                 "modules[0].functions", "--max-functions");
+    assert_limit(package_update(op, &made,
+                                body("{\"requirements\":[{\"name\":\"a\"},"
+                                     "{\"name\":\"c\"}]}"),
+                                &package, &err),
+                 &err, "requirements", "--max-requirements allows 1");
+    assert_limit(
+        service_update(op, &next, body("{\"runtime\":{\"concurrency\":7}}"), false, &service, &err),
+        &err, "runtime.concurrency", "--max-concurrency");
+    assert_limit(
+        try_execution(op, &next, "{\"functionName\":\"seventeen_letters\"}", &execution, &err),
+        &err, "functionName", "--max-name allows 16");
+    assert_limit(command_create_rerun(op, some, false, &command, &err), &err, "query.filter",
+                 "--max-filter-terms");
+    op->platform = usual;
+    assert_int_equal(command_create_rerun(op, some, false, &command, &err), 0);
+    lower(op, &platform, &settings);
+    struct command_step step = {.id = command.id};
+    assert_int_equal(command_step(op, &step, &err), 0);
+    op->platform = usual;
 }
 
 // ── services ─────────────────────────────────────────────────────────────────────────────────
@@ -486,6 +566,7 @@ static void rerun_by_query(struct op *op)
 WORLD_TEST(packages)
 WORLD_TEST(credentials)
 WORLD_TEST(requirements)
+WORLD_TEST(lower_limits)
 WORLD_TEST(services)
 WORLD_TEST(wrong_services)
 WORLD_TEST(executions)
@@ -505,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_attempts_rerun), cmocka_unit_test(test_attempts_failed),
         cmocka_unit_test(test_reports),        cmocka_unit_test(test_held),
         cmocka_unit_test(test_deletion),       cmocka_unit_test(test_rerun_by_query),
+        cmocka_unit_test(test_lower_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,6 +91,36 @@ static void describes_every_option(void **state)
     }
 }
 
+static const struct option *option_named(const char *flag)
+{
+    for (size_t i = 0; i < settings_table.count; i++) {
+        if (strcmp(settings_table.options[i].flag, flag) == 0)
+            return &settings_table.options[i];
+    }
+    fail_msg("there is no option %s", flag);
+    return NULL;
+}
+
+// What an error calls a limit is the option that sets it.
+static void limits_are_options(void **state)
+{
+    _cleanup_arena_ struct arena *arena = arena_new();
+    struct settings settings;
+    struct err err = ERR_INIT;
+    (void)state;
+    assert_int_equal(LOAD(), 0);
+    for (int i = LIMIT_NONE + 1; i < LIMIT_COUNT; i++) {
+        enum limit limit = (enum limit)i;
+        const struct option *option = option_named(limits_option(limit));
+        assert_int_equal(option->offset, offsetof(struct settings, limits) + limits_offset(limit));
+        assert_int_equal(limits_most(&settings.limits, limit), limits_most(&limits_default, limit));
+        assert_int_equal(limits_most(NULL, limit), INT64_MAX);
+    }
+    assert_int_equal(LOAD(ARG("--max-name") ARG("64") ARG("--max-field") ARG("2KiB")), 0);
+    assert_int_equal(settings.limits.name, 64);
+    assert_int_equal(settings.limits.field, 2048);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -98,6 +128,7 @@ int main(void)
         cmocka_unit_test(makes_urls_that_can_be_reached),
         cmocka_unit_test(names_the_option_at_fault),
         cmocka_unit_test(describes_every_option),
+        cmocka_unit_test(limits_are_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
