@@ -18,9 +18,10 @@ static const struct {
     {"Command", &command_entity}, {"Audit", &audit_entity},
 };
 
-#define TEXT  "{\"type\":\"string\"}"
-#define NAME  "{\"type\":\"string\",\"maxLength\":@name}"
-#define FIELD "{\"type\":\"string\",\"maxLength\":@field}"
+#define TEXT     "{\"type\":\"string\"}"
+#define NULLABLE "{\"type\":\"string\",\"nullable\":true}"
+#define NAME     "{\"type\":\"string\",\"maxLength\":@name}"
+#define FIELD    "{\"type\":\"string\",\"maxLength\":@field}"
 
 // The numbers that "@name" and so on stand for in a shape.
 static const struct {
@@ -116,8 +117,8 @@ static const struct {
      "\"integer\"},\"replicasReady\":{\"type\":\"integer\"},\"runtimeStatus\":{\"type\":"
      "\"array\",\"items\":{\"type\":\"object\",\"required\":[\"replicaId\",\"status\"],"
      "\"properties\":{\"replicaId\":" TEXT ",\"status\":{\"type\":\"boolean\"},\"state\":" TEXT
-     ",\"serviceVersion\":" TEXT ",\"createdAt\":" TEXT ",\"reason\":" TEXT ",\"message\":" TEXT
-     ",\"phase\":" TEXT ",\"restartCount\":{\"type\":\"integer\"},\"lastRestartTime\":" TEXT
+     ",\"serviceVersion\":" TEXT ",\"createdAt\":" TEXT ",\"reason\":" NULLABLE ",\"message\":" TEXT
+     ",\"phase\":" NULLABLE ",\"restartCount\":{\"type\":\"integer\"},\"lastRestartTime\":" TEXT
      "}}}}}"},
     {"LogQuery",
      "{\"type\":\"object\",\"properties\":{\"serviceId\":" TEXT ",\"projectId\":" TEXT
