@@ -19,7 +19,7 @@ OPERATION = "src/operation/"
 MUTATIONS = {
     "old-fence-recorded": ("lease->agent == agent && lease->fence == ref->fence", "lease->fence >= 0 && agent"),
     "capacity-ignored": ("agent->capacity - agent->lease_count - agent->fetching", "agent->capacity - agent->lease_count"),
-    "lease-not-renewed": ("            lease->deadline = deadline;\n            lease->confirmed = true;\n            continue;", "            lease->deadline = deadline < lease->deadline ? deadline : lease->deadline;\n            lease->confirmed = true;\n            continue;"),
+    "lease-not-renewed": ("            lease->deadline = deadline;\n            lease->confirmed = true;", "            lease->deadline = deadline < lease->deadline ? deadline : lease->deadline;\n            lease->confirmed = true;"),
     "silence-not-waited-for": ("now - agent->heard_at > 2 * lease_ms", "true"),
     "returned-is-counted": ('STR("handed back by its agent"), false', 'STR("handed back by its agent"), true'),
     "unsent-is-counted": ("counted && lease->sent", "counted"),
@@ -35,7 +35,7 @@ MUTATIONS = {
     "given-up-comes-back": ("if (map_get(d->ending, held[i].id))", "if (false)"),
     "rerun-ended-by-the-past": ("state != 0 || !execution.to_terminate", "state != 0"),
     "dead-agent-keeps-leases": ("lease_end(d, lease, reason, true);", "(void)reason;"),
-    "hello-keeps-the-message": ("            recover_confirm(d, held[i].id);\n", ""),
+    "hello-keeps-the-message": ("held[i].to_terminate |= recover_confirm(d, held[i].id);", ""),
     "termination-ignored": ("rerun && !execution.to_terminate && attempts", "rerun && attempts"),
     "fences-start-again": ("platform->fences->epoch << 32 | ++platform->fences->last", "++platform->fences->last"),
     "rerun-keeps-the-fence": ("out->fence = out->rerun_fence = fence_next(op->platform);", ""),
