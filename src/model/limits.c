@@ -4,7 +4,7 @@
 const struct limits limits_default = {
     .name = 256,
     .field = 1024 * 1024,
-    .filter_terms = 512,
+    .filter_terms = 10000,
     .filter_depth = 16,
     .page_size = 1000,
     .functions = 256,

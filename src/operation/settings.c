@@ -88,7 +88,7 @@ static const struct option options[] = {
            .fallback = "1000", .min = 1, .max = 100000, .group = LIMITS,
            .help = "Most rows in one page of a list (pageSize)."),
     OPTION("max-filter-terms", "MAX_FILTER_TERMS", "maxFilterTerms", INT, limits.filter_terms,
-           .fallback = "512", .min = 1, .max = 10000, .group = LIMITS,
+           .fallback = "10000", .min = 1, .max = 10000, .group = LIMITS,
            .help = "Most terms and values in one filter."),
     OPTION("max-filter-depth", "MAX_FILTER_DEPTH", "maxFilterDepth", INT, limits.filter_depth,
            // SQLite's parser takes no more.

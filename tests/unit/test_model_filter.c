@@ -412,7 +412,7 @@ static void size_is_limited(void **state)
                      0);
     json = json_of(wide((size_t)limits_default.filter_terms + 1, *state));
     assert_refused(filter_parse(json, &execution_entity, &limits_default, *state, &filter, &err),
-                   &err, "filter", "more than 512 terms and values (--max-filter-terms)");
+                   &err, "filter", "more than 10000 terms and values (--max-filter-terms)");
     json = json_of(deep((size_t)limits_default.filter_depth, *state));
     assert_int_equal(filter_parse(json, &execution_entity, &limits_default, *state, &filter, &err),
                      0);
@@ -427,7 +427,7 @@ static void size_is_limited(void **state)
     buf_add_cstr(&buf, "]}");
     assert_refused(filter_parse(json_of(buf_str(&buf)), &execution_entity, &limits_default, *state,
                                 &filter, &err),
-                   &err, "filter", "more than 512");
+                   &err, "filter", "more than 10000");
 }
 
 static void kept_filters_are_not_limited(void **state)
