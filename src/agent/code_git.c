@@ -17,15 +17,28 @@ extern char **environ;
 
 static const char *or_empty(const char *text) { return text ? text : ""; }
 
-static const char *wanted_ref(const struct code_job *job)
-{
-    return job->config.code->tag ? job->config.code->tag : "HEAD";
-}
-
 static bool is_commit(const char *text)
 {
     size_t len = strlen(text);
     return (len == 40 || len == 64) && strspn(text, "0123456789abcdef") == len;
+}
+
+#define REFS 3
+
+// What the tag may mean, best first; the commit of an annotated tag is under "…^{}". Of a hash only
+// whether the repository answers is asked.
+static void name_refs(const struct code_job *job, const char *refs[REFS + 1])
+{
+    const char *tag = job->config.code->tag;
+    size_t count = 0;
+    if (!tag || strcmp(tag, "HEAD") == 0 || is_commit(tag)) {
+        refs[count++] = "HEAD";
+    } else {
+        refs[count++] = arena_printf(job->arena, "refs/tags/%s^{}", tag).at;
+        refs[count++] = arena_printf(job->arena, "refs/tags/%s", tag).at;
+        refs[count++] = arena_printf(job->arena, "refs/heads/%s", tag).at;
+    }
+    refs[count] = NULL;
 }
 
 static void fail_with(struct code_job *job, const struct err *err, const char *what)
@@ -208,14 +221,9 @@ static void on_made(void *arg, bool ok, struct str out, const struct err *err)
     (void)out;
     struct code_job *job = arg;
     job->command = NULL;
-    const char *args[] = {"git",
-                          "fetch",
-                          "--depth=1",
-                          "--no-tags",
-                          "--end-of-options",
-                          job->config.code->url,
-                          wanted_ref(job),
-                          NULL};
+    const char *args[] = {
+        "git",    "fetch", "--depth=1", "--no-tags", "--end-of-options", job->config.code->url,
+        job->ref, NULL};
     if (!ok)
         fail_with(job, err, "making a folder for");
     else
@@ -238,29 +246,47 @@ static void git_locked(struct code_job *job)
     run_git(job, init, on_made);
 }
 
-// Lines "<commit>\t<ref>"; the peeled one of an annotated tag ("…^{}") is the commit.
-static const char *pick_commit(struct code_job *job, struct str out)
+// Lines "<commit>\t<ref>". Only the exact ref counts: git also lists those that end like it, such
+// as the branch "old/v1" for "v1".
+static struct str commit_of(struct str lines, const char *ref)
 {
-    struct str found = STR_NONE;
-    while (out.at) {
-        struct str line = str_cut(&out, '\n');
+    while (lines.at) {
+        struct str line = str_cut(&lines, '\n');
         struct str commit = str_cut(&line, '\t');
-        if (line.at && (!found.at || str_ends(line, STR("^{}"))))
-            found = commit;
+        if (str_is(line, ref))
+            return commit;
     }
-    const char *text = arena_cstr(job->arena, found);
-    return is_commit(text) ? text : NULL;
+    return STR_NONE;
+}
+
+// The commit that the tag names, or NULL; job->ref becomes what has to be fetched for it.
+static const char *pick_commit(struct code_job *job, struct str lines)
+{
+    const char *refs[REFS + 1], *tag = job->config.code->tag;
+    if (tag && is_commit(tag))
+        return job->ref = tag;
+    name_refs(job, refs);
+    for (size_t i = 0; refs[i]; i++) {
+        const char *commit = arena_cstr(job->arena, commit_of(lines, refs[i]));
+        if (!commit || !is_commit(commit))
+            continue;
+        job->ref = str_ends(str_of(refs[i]), STR("^{}")) ? refs[i + 1] : refs[i];
+        return commit;
+    }
+    return NULL;
 }
 
 static void on_listed(void *arg, bool ok, struct str out, const struct err *err)
 {
     struct code_job *job = arg;
     job->command = NULL;
-    const char *commit = ok ? pick_commit(job, out) : NULL;
-    if (!commit && ok && is_commit(wanted_ref(job)))
-        commit = wanted_ref(job);
+    const char *commit = ok ? pick_commit(job, out) : NULL, *tag = job->config.code->tag;
     struct err none = ERR_INIT;
-    err_set(&none, ERR_DEPENDENCY, "it has no tag, branch or commit \"%.100s\"", wanted_ref(job));
+    if (tag)
+        err_set(&none, ERR_DEPENDENCY,
+                "it has no tag or branch \"%.100s\" (a commit is named by its whole hash)", tag);
+    else
+        err_set(&none, ERR_DEPENDENCY, "it has no HEAD: name a tag or branch (gitTag)");
     if (!commit) {
         fail_with(job, ok ? &none : err, "looking for the tag in");
         return;
@@ -283,14 +309,12 @@ void code_git_start(struct code_job *job)
         code_fail(job, &err);
         return;
     }
-    const char *ref = wanted_ref(job);
-    const char *args[] = {"git",
-                          "ls-remote",
-                          "--end-of-options",
-                          job->config.code->url,
-                          ref,
-                          arena_printf(job->arena, "%s^{}", ref).at,
-                          NULL};
+    const char *refs[REFS + 1];
+    name_refs(job, refs);
+    const char *args[4 + REFS + 1] = {"git", "ls-remote", "--end-of-options",
+                                      job->config.code->url};
+    for (size_t i = 0; refs[i]; i++)
+        args[4 + i] = refs[i];
     job->config.on_phase(job->config.arg, "looking for the code's commit with git");
     run_git(job, args, on_listed);
 }

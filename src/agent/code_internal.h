@@ -29,7 +29,7 @@ struct code_job {
     struct err failure;                    // what code_fail says when all is removed
     struct err err;                        // of the work in the pool
     void (*locked)(struct code_job *job);  // goes on when the lock is ours
-    char commit[65];                       // git
+    const char *ref;                       // git: what is fetched
 };
 
 void code_lock(struct code_job *job, void (*locked)(struct code_job *job));

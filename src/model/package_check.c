@@ -100,26 +100,49 @@ static int check_item(struct json json, struct err *err)
                      describe_value(id, what));
 }
 
-// What git gets as an argument: no blanks or control characters, and no option.
-static bool git_word(struct json value, size_t max)
+static struct str text_of(struct json value, struct arena *arena)
 {
-    if (value.type != JSON_STRING || value.text.len <= 2 || value.text.len - 2 > max)
-        return false;
-    for (size_t i = 1; i + 1 < value.text.len; i++) {
-        unsigned char c = (unsigned char)value.text.at[i];
+    return json_is(value, JSON_STRING) ? json_str(value, arena) : STR_NONE;
+}
+
+// What git gets as an argument: no blanks or control characters, and no option.
+static bool git_word(struct str word, size_t max)
+{
+    for (size_t i = 0; i < word.len; i++) {
+        unsigned char c = (unsigned char)word.at[i];
         if (c <= ' ' || c >= 0x7F || c == '\\')
             return false;
     }
-    return value.text.at[1] != '-';
+    return word.len > 0 && word.len <= max && word.at[0] != '-';
+}
+
+// The rules of git check-ref-format: no tag or branch can have another name, and git would take
+// some of them for patterns or expressions.
+static bool git_ref(struct str name)
+{
+    static const char refused[] = " ~^:?*[\\\x7F";
+    size_t at;
+    if (name.len == 0 || name.len > TAG_MAX || name.at[0] == '-' || str_is(name, "@") ||
+        str_ends(name, STR(".")) || str_find(name, STR(".."), &at) ||
+        str_find(name, STR("@{"), &at))
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if ((unsigned char)name.at[i] < ' ' || strchr(refused, name.at[i]))
+            return false;
+    while (name.at) {
+        struct str part = str_cut(&name, '/');
+        if (part.len == 0 || part.at[0] == '.' || str_ends(part, STR(".lock")))
+            return false;
+    }
+    return true;
 }
 
 // Only transports that run no command of the caller's ("ext::sh -c …" would).
-static bool git_url(struct json value)
+static bool git_url(struct str url)
 {
     static const char *const schemes[] = {"https://", "http://", "ssh://", "git://", "git@"};
-    if (!git_word(value, URL_MAX))
+    if (!git_word(url, URL_MAX))
         return false;
-    struct str url = {value.text.at + 1, value.text.len - 2};
     for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
         struct str scheme = str_of(schemes[i]);
         if (str_starts(url, scheme) && url.len > scheme.len && url.at[scheme.len] != '-')
@@ -130,16 +153,19 @@ static bool git_url(struct json value)
 
 static int check_git(struct json json, struct err *err)
 {
+    _cleanup_arena_ struct arena *arena = arena_new();
     char what[DESCRIBE_SIZE];
     struct json value = {0};
     json_get(json, "gitUrl", &value);
-    if (!git_url(value))
+    if (!git_url(text_of(value, arena)))
         return err_field(err, "codebase.gitUrl",
                          "codebase.gitUrl must be an https, http, ssh or git URL, not %s",
                          describe_value(value, what));
-    if (json_get(json, "gitTag", &value) && value.type != JSON_NULL && !git_word(value, TAG_MAX))
+    if (json_get(json, "gitTag", &value) && value.type != JSON_NULL &&
+        !git_ref(text_of(value, arena)))
         return err_field(err, "codebase.gitTag",
-                         "codebase.gitTag must be the name of a tag, branch or commit, not %s",
+                         "codebase.gitTag must be the name of a tag or branch, or the whole hash "
+                         "of a commit, not %s; git check-ref-format says which names there are",
                          describe_value(value, what));
     if (json_get(json, "credentials", &value) && value.type != JSON_NULL &&
         value.type != JSON_OBJECT)

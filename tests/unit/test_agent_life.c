@@ -429,6 +429,41 @@ static void takes_code_from_git_once_per_commit(void **state)
     fake_deinit(&fake);
 }
 
+// A branch and an annotated tag whose names only end like the tag's are listed before it, and their
+// commit is in the cache: nothing else would be fetched.
+static void takes_the_tag_and_not_what_ends_like_it(void **state)
+{
+    (void)state;
+    static const char *const tags[] = {"v1", "main", NULL};
+    for (size_t i = 0; i < 3; i++) {
+        struct fake fake;
+        fake_init(&fake);
+        assert_int_equal(git(&fake, "git init -q -b main . && echo old > main.py && git add . && "
+                                    "export GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=user.name "
+                                    "GIT_CONFIG_VALUE_0=a GIT_CONFIG_KEY_1=user.email "
+                                    "GIT_CONFIG_VALUE_1=a@b && git commit -qm old && "
+                                    "git branch a/v1 && git branch a/main && git branch a/HEAD && "
+                                    "git tag -a a/v1 -m v1 && git tag -a a/main -m v1 && "
+                                    "git branch v1 && "
+                                    "mkdir -p ../cache/git/$(git rev-parse HEAD) && "
+                                    "echo new > main.py && git commit -qam new && git tag v1"),
+                         0);
+        char code[200];
+        snprintf(code, sizeof(code), "{\"type\":\"git\",\"url\":\"file://%s/repo\"%s%s%s}",
+                 fake.root, tags[i] ? ",\"tag\":\"" : "", tags[i] ? tags[i] : "",
+                 tags[i] ? "\"" : "");
+        fake.code = code;
+        fake.git_file = true;
+        fake_add(&fake, "echo");
+        int exit_code = fake_run(&fake);
+        if (exit_code != AGENT_EXIT_TOLD)
+            fail_msg("exit code %d: %s", exit_code, fake.failure);
+        assert_int_equal(
+            git(&fake, "grep -q new ../cache/git/$(git rev-parse refs/tags/v1)/main.py"), 0);
+        fake_deinit(&fake);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +486,7 @@ int main(void)
         cmocka_unit_test(tells_why_a_service_cannot_start),
         cmocka_unit_test(goes_when_it_is_not_wanted),
         cmocka_unit_test(takes_code_from_git_once_per_commit),
+        cmocka_unit_test(takes_the_tag_and_not_what_ends_like_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -232,6 +232,8 @@ static void codebases_are_checked(void **state)
          "name of a tag"},
         {"{\"type\":\"git\",\"gitUrl\":\"https://h\",\"gitTag\":5}", "codebase.gitTag",
          "not the number 5"},
+        {"{\"type\":\"git\",\"gitUrl\":\"https://h\",\"gitTag\":\"v*\"}", "codebase.gitTag",
+         "not the string \"v*\"; git check-ref-format"},
         {"{\"type\":\"git\",\"gitUrl\":\"https://h\",\"credentials\":\"x\"}",
          "codebase.credentials", "an object or null"},
     };
@@ -241,6 +243,37 @@ static void codebases_are_checked(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
         assert_refused(codebase_check(parse(bad[i].json), &err), &err, bad[i].field,
                        bad[i].message);
+}
+
+static void tags_are_what_git_takes(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"v1",
+                                       "release/2.0",
+                                       "a.b-c_d+e",
+                                       "gr\u00fc\u00dfe",
+                                       "v@1",
+                                       "HEAD",
+                                       "0123456789abcdef0123456789abcdef01234567"};
+    static const char *const bad[] = {"",         "-x",  "v*",     "v?",    "v[1]", "v1~1",
+                                      "v1^{}",    "a:b", "a\\\\b", "a b",   "a..b", ".hid",
+                                      "a/.",      "a.",  "a/",     "/a",    "a//b", "a.lock",
+                                      "x.lock/y", "@",   "v@{1}",  "a\\nb", "a/.b", "a\\u007f"};
+    char text[200];
+    struct err err = ERR_INIT;
+    for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+        snprintf(text, sizeof(text),
+                 "{\"type\":\"git\",\"gitUrl\":\"https://h/r\",\"gitTag\":\"%s\"}", good[i]);
+        if (codebase_check(parse(text), &err))
+            fail_msg("%s: %s", good[i], err.message);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        snprintf(text, sizeof(text),
+                 "{\"type\":\"git\",\"gitUrl\":\"https://h/r\",\"gitTag\":\"%s\"}", bad[i]);
+        if (codebase_check(parse(text), &err) == 0)
+            fail_msg("\"%s\" was taken", bad[i]);
+        assert_string_equal(err.field, "codebase.gitTag");
+    }
 }
 
 int main(void)
@@ -254,6 +287,7 @@ int main(void)
         TEST(names_are_checked),
         TEST(versions_count_up),
         TEST(codebases_are_checked),
+        TEST(tags_are_what_git_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
