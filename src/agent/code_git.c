@@ -11,6 +11,7 @@
 #include "agent/folder.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "model/module.h"
 #include "net/loop.h"
 
 extern char **environ;
@@ -51,15 +52,13 @@ static void fail_with(struct code_job *job, const struct err *err, const char *w
 static int check_url(const struct code_job *job, struct err *err)
 {
     const char *url = job->config.code->url;
-    static const char *const schemes[] = {"https://", "http://", "ssh://"};
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
-        if (str_starts(str_of(url), str_of(schemes[i])))
-            return 0;
+    if (git_url_fits(str_of(url)))
+        return 0;
     if (job->config.git_file && str_starts(str_of(url), STR("file://")))
         return 0;
     return err_set(err, ERR_BAD_INPUT,
-                   "the repository's address %.200s is not allowed: it must begin with https://, "
-                   "http:// or ssh://",
+                   "the repository's address %.200s is not allowed: it must be an https, http or "
+                   "ssh URL",
                    url);
 }
 

@@ -137,16 +137,15 @@ static bool git_ref(struct str name)
     return true;
 }
 
-// Only transports that run no command of the caller's ("ext::sh -c …" would).
-static bool git_url(struct str url)
+bool git_url_fits(struct str url)
 {
-    static const char *const schemes[] = {"https://", "http://", "ssh://", "git://", "git@"};
+    static const char *const schemes[] = {"https://", "http://", "ssh://"};
     if (!git_word(url, URL_MAX))
         return false;
     for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++) {
         struct str scheme = str_of(schemes[i]);
-        if (str_starts(url, scheme) && url.len > scheme.len && url.at[scheme.len] != '-')
-            return true;
+        if (str_starts(url, scheme))
+            return url.len > scheme.len && url.at[scheme.len] != '-' && url.at[scheme.len] != '/';
     }
     return false;
 }
@@ -157,9 +156,10 @@ static int check_git(struct json json, struct err *err)
     char what[DESCRIBE_SIZE];
     struct json value = {0};
     json_get(json, "gitUrl", &value);
-    if (!git_url(text_of(value, arena)))
+    if (!git_url_fits(text_of(value, arena)))
         return err_field(err, "codebase.gitUrl",
-                         "codebase.gitUrl must be an https, http, ssh or git URL, not %s",
+                         "codebase.gitUrl must be an https, http or ssh URL (for git@host:path "
+                         "give ssh://git@host/path), not %s",
                          describe_value(value, what));
     if (json_get(json, "gitTag", &value) && value.type != JSON_NULL &&
         !git_ref(text_of(value, arena)))

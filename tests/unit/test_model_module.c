@@ -210,7 +210,8 @@ static void codebases_are_checked(void **state)
     static const char *const good[] = {
         "{\"type\":\"item\",\"itemId\":\"0123456789abcdef01234567\"}",
         "{\"type\":\"git\",\"gitUrl\":\"https://host/a/b.git\"}",
-        "{\"type\":\"git\",\"gitUrl\":\"git@host:a/b.git\",\"gitTag\":\"v1\",\"credentials\":{}}",
+        "{\"type\":\"git\",\"gitUrl\":\"https:\\/\\/host:8443/a/"
+        "b.git\",\"gitTag\":\"v1\",\"credentials\":{}}",
         "{\"type\":\"git\",\"gitUrl\":\"ssh://git@host/a\",\"gitTag\":null,\"credentials\":null}",
     };
     static const struct {
@@ -225,6 +226,10 @@ static void codebases_are_checked(void **state)
         {"{\"type\":\"git\"}", "codebase.gitUrl", "not nothing"},
         {"{\"type\":\"git\",\"gitUrl\":\"file:///etc\"}", "codebase.gitUrl", "https, http"},
         {"{\"type\":\"git\",\"gitUrl\":\"ext::sh -c x\"}", "codebase.gitUrl", "https, http"},
+        {"{\"type\":\"git\",\"gitUrl\":\"git@host:a/b.git\"}", "codebase.gitUrl",
+         "ssh://git@host/path"},
+        {"{\"type\":\"git\",\"gitUrl\":\"git://host/a\"}", "codebase.gitUrl", "https, http or ssh"},
+        {"{\"type\":\"git\",\"gitUrl\":\"https:///a\"}", "codebase.gitUrl", "https, http or ssh"},
         {"{\"type\":\"git\",\"gitUrl\":\"--upload-pack=x\"}", "codebase.gitUrl", "https, http"},
         {"{\"type\":\"git\",\"gitUrl\":\"ssh://-oProxyCommand=x\"}", "codebase.gitUrl", "ssh"},
         {"{\"type\":\"git\",\"gitUrl\":\"https://a b\"}", "codebase.gitUrl", "https, http"},
