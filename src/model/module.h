@@ -45,7 +45,8 @@ MUST_CHECK int name_check(struct str name, const char *field, struct err *err);
 MUST_CHECK int version_next(struct str version, struct arena *arena, struct str *out,
                             struct err *err);
 int version_cmp(struct str a, struct str b);  // numeric by part
-// Codebase: {"type":"item","itemId"} or {"type":"git","gitUrl","gitTag"?,"credentials"?}.
+// Codebase: {"type":"item","itemId"} or {"type":"git","gitUrl","gitTag"?,"credentials"?}, with
+// credentials {"username"?,"password"?}.
 MUST_CHECK int codebase_check(struct json json, struct err *err);
 // Whether agents fetch from such an address: https, http and ssh. Other transports may run a
 // command of the caller's ("ext::sh -c …").

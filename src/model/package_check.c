@@ -8,6 +8,7 @@
 #define NAME_LEN_MAX 63
 #define URL_MAX      2048
 #define TAG_MAX      256
+#define SECRET_MAX   8192
 
 static bool name_char(char c)
 {
@@ -150,13 +151,67 @@ bool git_url_fits(struct str url)
     return false;
 }
 
+// No message repeats a value: it may be the password.
+static int check_credential(const char *name, struct json value, struct arena *arena,
+                            struct err *err)
+{
+    const char *field = arena_printf(arena, "codebase.credentials.%s", name).at;
+    struct json part;
+    if (value.type == JSON_NULL)
+        return 0;
+    if (json_get(value, "id", &part) || json_get(value, "key", &part))
+        return err_field(err, field,
+                         "%s refers to an integration, and this server has none yet: give the %s "
+                         "itself, as a string",
+                         field, name);
+    if (value.type != JSON_STRING)
+        return err_field(err, field, "%s must be a string, not %s", field,
+                         json_type_name(value.type));
+    struct str text = json_str(value, arena);
+    if (text.len > SECRET_MAX)
+        return err_field(err, field, "%s has %zu bytes; at most %d are allowed", field, text.len,
+                         SECRET_MAX);
+    // Git's credential helpers speak in lines.
+    if (memchr(text.at, '\n', text.len) || memchr(text.at, '\r', text.len))
+        return err_field(err, field, "%s must not hold line breaks", field);
+    return 0;
+}
+
+static int check_credentials(struct json credentials, struct str url, struct arena *arena,
+                             struct err *err)
+{
+    if (credentials.type != JSON_OBJECT && credentials.type != JSON_NULL)
+        return err_field(err, "codebase.credentials",
+                         "codebase.credentials must be an object or null, not %s",
+                         json_type_name(credentials.type));
+    struct json_iter it = json_each(credentials);
+    struct str key;
+    bool any = false;
+    for (struct json value; json_next(&it, &key, &value); any |= value.type != JSON_NULL) {
+        bool user = json_key_is(key, "username");
+        if (!user && !json_key_is(key, "password"))
+            return err_field(err, "codebase.credentials",
+                             "codebase.credentials has \"" STR_FMT "\", which is not known: give "
+                             "username and password (a token is a password)",
+                             STR_ARG(describe_clip(key, 48)));
+        if (check_credential(user ? "username" : "password", value, arena, err))
+            return -1;
+    }
+    if (any && str_starts(url, STR("ssh://")))
+        return err_field(err, "codebase.credentials",
+                         "codebase.credentials are of no use with an ssh URL: leave them out, ssh "
+                         "takes the keys of the user that the server runs as");
+    return 0;
+}
+
 static int check_git(struct json json, struct err *err)
 {
     _cleanup_arena_ struct arena *arena = arena_new();
     char what[DESCRIBE_SIZE];
     struct json value = {0};
     json_get(json, "gitUrl", &value);
-    if (!git_url_fits(text_of(value, arena)))
+    struct str url = text_of(value, arena);
+    if (!git_url_fits(url))
         return err_field(err, "codebase.gitUrl",
                          "codebase.gitUrl must be an https, http or ssh URL (for git@host:path "
                          "give ssh://git@host/path), not %s",
@@ -167,11 +222,8 @@ static int check_git(struct json json, struct err *err)
                          "codebase.gitTag must be the name of a tag or branch, or the whole hash "
                          "of a commit, not %s; git check-ref-format says which names there are",
                          describe_value(value, what));
-    if (json_get(json, "credentials", &value) && value.type != JSON_NULL &&
-        value.type != JSON_OBJECT)
-        return err_field(err, "codebase.credentials",
-                         "codebase.credentials must be an object or null, not %s",
-                         describe_value(value, what));
+    if (json_get(json, "credentials", &value))
+        return check_credentials(value, url, arena, err);
     return 0;
 }
 

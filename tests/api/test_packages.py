@@ -164,12 +164,37 @@ def test_another_projects_code_is_refused(dl, api, project, source, unique):
 
 def test_credentials_of_git_are_not_told(api, project, unique):
     codebase = {"type": "git", "gitUrl": "https://example.org/code.git", "gitTag": "v1",
-                "credentials": {"username": {"id": "robot", "key": "A"}, "password": {"id": "hunter2", "key": "B"}}}
+                "credentials": {"username": "robot", "password": "hunter2"}}
     body = {"name": unique("package"), "projectId": project.id, "modules": [MODULE], "codebase": codebase}
     package = api.post("/packages", body)
     assert "hunter2" not in api.call("GET", f"/packages/{package['id']}").text
     audit = api.call("POST", "/audit/logs", {"projectId": project.id, "page": 0, "pageSize": 1000})
     assert "hunter2" not in audit.text
+
+
+@pytest.mark.parametrize("change, field", [
+    ({"gitTag": "v*"}, "codebase.gitTag"),
+    ({"gitTag": "v1~1"}, "codebase.gitTag"),
+    ({"gitUrl": "git@example.org:a/b.git"}, "codebase.gitUrl"),
+    ({"gitUrl": "git://example.org/b.git"}, "codebase.gitUrl"),
+    ({"credentials": {"username": 31337, "password": ["x"]}}, "codebase.credentials.username"),
+    ({"credentials": {"username": "x", "password": 31337}}, "codebase.credentials.password"),
+    ({"credentials": {"token": "31337"}}, "codebase.credentials"),
+    ({"credentials": {"password": "31337\nhost=elsewhere"}}, "codebase.credentials.password"),
+])
+def test_git_that_agents_could_not_use(api, project, unique, change, field):
+    body = {"name": unique("package"), "projectId": project.id, "modules": [MODULE], "codebase": {**GIT, **change}}
+    error = api.bad(400, "POST", "/packages", body)
+    assert error["field"] == field and "31337" not in error["message"]
+
+
+def test_credentials_by_integration_are_refused(dl, project, unique):
+    """dtlpy's own form names integrations, which do not exist yet."""
+    codebase = dl.GitCodebase(git_url="https://example.org/code.git", git_tag="v1", credentials={
+        "username": {"id": "5f0", "key": "GIT_USER"}, "password": {"id": "5f1", "key": "GIT_PASSWORD"}})
+    with pytest.raises(dl.exceptions.BadRequest, match="refers to an integration.*give the username itself"):
+        project.packages.push(package_name=unique("package"), codebase=codebase,
+                              modules=[dl.PackageModule.from_json(_json=MODULE)])
 
 
 class GitServer(http.server.BaseHTTPRequestHandler):

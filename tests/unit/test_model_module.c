@@ -250,6 +250,46 @@ static void codebases_are_checked(void **state)
                        bad[i].message);
 }
 
+static void credentials_are_two_texts(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"null", "{}", "{\"username\":\"u\"}",
+                                       "{\"password\":\"p@ss:w/\u00f6 rd%\",\"username\":null}",
+                                       "{\"username\":\"\",\"password\":\"***\"}"};
+    static const struct {
+        const char *json, *field, *message;
+    } bad[] = {
+        {"[]", "codebase.credentials", "an object or null"},
+        {"{\"username\":5}", "codebase.credentials.username", "must be a string, not a number"},
+        {"{\"password\":[\"x\"]}", "codebase.credentials.password", "not an array"},
+        {"{\"username\":\"u\",\"password\":{\"id\":\"a\",\"key\":\"b\"}}",
+         "codebase.credentials.password", "refers to an integration"},
+        {"{\"username\":{\"key\":\"b\"}}", "codebase.credentials.username",
+         "give the username itself"},
+        {"{\"password\":{}}", "codebase.credentials.password", "not an object"},
+        {"{\"password\":\"a\\nb\"}", "codebase.credentials.password", "line breaks"},
+        {"{\"username\":\"a\\rb\"}", "codebase.credentials.username", "line breaks"},
+        {"{\"token\":\"x\"}", "codebase.credentials",
+         "\"token\", which is not known: give username"},
+    };
+    char text[300];
+    struct err err = ERR_INIT;
+    for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+        snprintf(text, sizeof(text),
+                 "{\"type\":\"git\",\"gitUrl\":\"https://h/r\",\"credentials\":%s}", good[i]);
+        if (codebase_check(parse(text), &err))
+            fail_msg("%s: %s", good[i], err.message);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        snprintf(text, sizeof(text),
+                 "{\"type\":\"git\",\"gitUrl\":\"https://h/r\",\"credentials\":%s}", bad[i].json);
+        assert_refused(codebase_check(parse(text), &err), &err, bad[i].field, bad[i].message);
+    }
+    const char *ssh =
+        "{\"type\":\"git\",\"gitUrl\":\"ssh://git@h/r\",\"credentials\":{\"password\":\"p\"}}";
+    assert_refused(codebase_check(parse(ssh), &err), &err, "codebase.credentials", "an ssh URL");
+}
+
 static void tags_are_what_git_takes(void **state)
 {
     (void)state;
@@ -292,6 +332,7 @@ int main(void)
         TEST(names_are_checked),
         TEST(versions_count_up),
         TEST(codebases_are_checked),
+        TEST(credentials_are_two_texts),
         TEST(tags_are_what_git_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
