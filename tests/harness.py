@@ -266,14 +266,16 @@ class Api:
                         lambda: len(agents()) >= count and agents(), seconds, 0.2)
 
 
-def plain_code(text):
-    """The code of a package that needs nothing but Python, as a zip in memory."""
+def plain_code(text, files=None):
+    """The code of a package that needs nothing but Python, as a zip in memory; files: {name: text}."""
     import io
     import textwrap
     import zipfile
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("main.py", textwrap.dedent(text))
+        for name, content in (files or {}).items():
+            archive.writestr(name, content)
     return made.getvalue()
 
 
@@ -285,12 +287,12 @@ def upload(api, dataset, path, content, mode="skip", **fields):
     return api.call("POST", f"/datasets/{dataset}/items?mode={mode}", files=parts)
 
 
-def push_plain(api, project, name, text, functions):
+def push_plain(api, project, name, text, functions, files=None):
     """Makes a package of plain Python; functions: {name: {input: type}}."""
     query = {"filter": {"$and": [{"name": "Binaries"}]}, "context": {"projects": [project]}, "systemSpace": True,
              "page": 0, "pageSize": 1000, "resource": "datasets"}
     binaries = api.post("/datasets/query", query)["items"][0]
-    item = upload(api, binaries["id"], f"/codebases/{name}/0.zip", plain_code(text), mode="overwrite")
+    item = upload(api, binaries["id"], f"/codebases/{name}/0.zip", plain_code(text, files), mode="overwrite")
     assert item.ok, item.text
     module = {"name": "default_module", "entryPoint": "main.py", "className": "ServiceRunner", "initInputs": [],
               "functions": [{"name": function, "input": [{"name": key, "type": kind} for key, kind in inputs.items()],
@@ -299,9 +301,9 @@ def push_plain(api, project, name, text, functions):
                                   "codebase": {"type": "item", "itemId": item.json()["id"]}})
 
 
-def deploy_plain(api, project, name, text, functions, **settings):
+def deploy_plain(api, project, name, text, functions, files=None, **settings):
     """Such a package as a service without dtlpy in it: it starts in a fraction of a second."""
-    package = push_plain(api, project, name, text, functions)
+    package = push_plain(api, project, name, text, functions, files)
     body = {"name": name, "projectId": project, "packageId": package["id"], "versions": {"dtlpy": "none"},
             "runtime": {"concurrency": 10}}
     return api.post("/services", {**body, **settings})

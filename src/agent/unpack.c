@@ -5,6 +5,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,13 +33,28 @@ static void close_archive(struct archive **archive)
         archive_read_free(*archive);
 }
 
+// Names are bytes for the kernel, but Python and the messages about them want UTF-8.
+static int check_utf8(const char *name, int64_t entry, struct err *err)
+{
+    char shown[3 * 100 + 1];
+    struct str text = name ? str_of(name) : STR("?");
+    if (name && str_utf8_valid(text))
+        return 0;
+    text.len = text.len < 100 ? text.len : 100;
+    shown[str_utf8_clean(text, shown)] = '\0';
+    return err_set(err, ERR_BAD_INPUT,
+                   "the archive's entry %lld has a name or a link's target that is not UTF-8 "
+                   "(\"%s\"): rename it, or pack it with a tool that writes UTF-8",
+                   (long long)entry, shown);
+}
+
 // Cleans an entry's name in place of trust: 0 and the name without "./", or an error. An empty name
 // is the folder itself.
 static int check_name(const char *raw, char clean[PATH_LONGEST + 1], struct err *err)
 {
-    if (!raw || strlen(raw) > PATH_LONGEST)
+    if (strlen(raw) > PATH_LONGEST)
         return err_set(err, ERR_BAD_INPUT,
-                       "the archive has an entry without a readable name or with one over %d bytes",
+                       "the archive's entry \"%.200s…\" has a path over %d bytes", raw,
                        PATH_LONGEST);
     if (raw[0] == '/' || strchr(raw, '\\'))
         return err_set(err, ERR_BAD_INPUT,
@@ -209,7 +225,8 @@ static int make_link(int parent, const char *name, const char *last, const char 
 static int take_entry(struct unpack *unpack, struct archive_entry *entry, struct err *err)
 {
     char name[PATH_LONGEST + 1];
-    if (check_name(archive_entry_pathname(entry), name, err))
+    const char *raw = archive_entry_pathname(entry);
+    if (check_utf8(raw, unpack->entries + 1, err) || check_name(raw, name, err))
         return -1;
     if (++unpack->entries > unpack->limits.entries)
         return err_set(err, ERR_TOO_LARGE,
@@ -230,8 +247,12 @@ static int take_entry(struct unpack *unpack, struct archive_entry *entry, struct
         return -1;
     if (type == AE_IFDIR)
         return make_folder(parent, last, err);
-    if (type == AE_IFLNK)
-        return make_link(parent, name, last, archive_entry_symlink(entry), err);
+    if (type == AE_IFLNK) {
+        const char *target = archive_entry_symlink(entry);
+        if (check_utf8(target, unpack->entries, err))
+            return -1;
+        return make_link(parent, name, last, target, err);
+    }
     return make_file(unpack, parent, last, archive_entry_mode(entry), err);
 }
 
@@ -256,6 +277,25 @@ static int open_archive(struct unpack *unpack, const char *path, struct err *err
     return 0;
 }
 
+static int unpack_entries(struct unpack *unpack, const char *path, struct err *err)
+{
+    int rc = open_archive(unpack, path, err);
+    while (rc == 0) {
+        struct archive_entry *entry;
+        int got = archive_read_next_header(unpack->archive, &entry);
+        if (got == ARCHIVE_EOF)
+            break;
+        if (got != ARCHIVE_OK && got != ARCHIVE_WARN)
+            rc = err_set(err, ERR_BAD_INPUT, "the code is not a readable archive: %.200s",
+                         archive_error_string(unpack->archive));
+        else if (atomic_load(unpack->stop))
+            rc = err_set(err, ERR_UNAVAILABLE, "unpacking was stopped");
+        else
+            rc = take_entry(unpack, entry, err);
+    }
+    return rc;
+}
+
 int unpack_archive(const char *archive, const char *folder, const struct unpack_limits *limits,
                    const atomic_bool *stop, struct err *err)
 {
@@ -263,20 +303,14 @@ int unpack_archive(const char *archive, const char *folder, const struct unpack_
     if (root < 0)
         return err_errno(err, ERR_UNAVAILABLE, errno, "cannot open %s", folder);
     struct unpack unpack = {.root = root, .limits = *limits, .stop = stop};
-    int rc = open_archive(&unpack, archive, err);
-    while (rc == 0) {
-        struct archive_entry *entry;
-        int got = archive_read_next_header(unpack.archive, &entry);
-        if (got == ARCHIVE_EOF)
-            break;
-        if (got != ARCHIVE_OK && got != ARCHIVE_WARN)
-            rc = err_set(err, ERR_BAD_INPUT, "the code is not a readable archive: %.200s",
-                         archive_error_string(unpack.archive));
-        else if (atomic_load(stop))
-            rc = err_set(err, ERR_UNAVAILABLE, "unpacking was stopped");
-        else
-            rc = take_entry(&unpack, entry, err);
-    }
+    // libarchive gives names in this thread's locale, and none that the locale cannot spell.
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    locale_t before = utf8 ? uselocale(utf8) : (locale_t)0;
+    int rc = unpack_entries(&unpack, archive, err);
     close_archive(&unpack.archive);
+    if (utf8) {
+        uselocale(before);
+        freelocale(utf8);
+    }
     return rc;
 }

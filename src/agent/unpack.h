@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // agent/unpack: takes an archive apart as if its maker were an enemy: nothing lands outside the
-// folder, nothing but plain files, folders and inward links is made, and sizes are capped. Blocks:
-// for the pool.
+// folder, nothing but plain files, folders and inward links is made, and sizes are capped. Names
+// have to be UTF-8; those of zips and pax tars come out composed (NFC). Blocks: for the pool.
 #ifndef DROVER_AGENT_UNPACK_H
 #define DROVER_AGENT_UNPACK_H
 

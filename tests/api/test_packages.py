@@ -154,6 +154,20 @@ def test_bad_packages(api, project, unique, change, field):
     assert api.bad(400, "POST", "/packages", body)["field"] == field
 
 
+def test_files_with_names_beyond_ascii(api, project, unique):
+    text = """
+        import pathlib
+        class ServiceRunner:
+            def run(self, name):
+                return (pathlib.Path(__file__).parent / name).read_text(encoding="utf-8")
+    """
+    service = harness.deploy_plain(api, project.id, unique("names"), text, {"run": {"name": "String"}},
+                                   files={"ü.txt": "grüße", "日本/ä.txt": "x"})
+    assert api.run(service["id"], "run", {"name": "ü.txt"})["output"] == "grüße"
+    assert api.run(service["id"], "run", {"name": "日本/ä.txt"})["output"] == "x"
+    api.delete(f"/services/{service['id']}?force=true")
+
+
 def test_another_projects_code_is_refused(dl, api, project, source, unique):
     package = push(dl, project, unique("package"), source)
     other = dl.projects.create(project_name=unique("other"))

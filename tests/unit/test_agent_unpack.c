@@ -2,6 +2,7 @@
 // Archives made by an enemy: nothing may land outside, nothing odd may be made, sizes are capped.
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -112,6 +113,48 @@ static void unpacks_files_folders_and_inward_links(void **state)
         assert_int_equal(found.st_mode & 07777, 0555);  // no set-id bits
         place_remove(&place);
     }
+}
+
+// As Python's zipfile and tarfile write them, read by a program that runs in the C locale.
+static void unpacks_names_beyond_ascii(void **state)
+{
+    (void)state;
+    for (int zip = 0; zip < 2; zip++) {
+        struct place place;
+        struct err err = ERR_INIT;
+        locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+        assert_non_null(utf8);
+        uselocale(utf8);
+        place_make(&place, zip);
+        add_text(&place, "日本/ü.txt", "x");
+        add(&place, "ü", S_IFLNK | 0777, "日本/ü.txt", 0);
+        archive_write_free(place.writer);
+        place.writer = NULL;
+        uselocale(LC_GLOBAL_LOCALE);
+        freelocale(utf8);
+        if (unpack_with(&place, UNPACK_LIMITS, &err))
+            fail_msg("%s", err.message);
+        assert_true(uselocale((locale_t)0) == LC_GLOBAL_LOCALE);
+        char path[160];
+        struct stat found;
+        snprintf(path, sizeof(path), "%s/ü", place.out);
+        assert_int_equal(stat(path, &found), 0);
+        assert_int_equal(found.st_size, 1);
+        place_remove(&place);
+    }
+}
+
+static void refuses_names_that_are_not_utf8(void **state)
+{
+    (void)state;
+    struct place place;
+    place_make(&place, true);
+    add_text(&place, "a", "x");
+    add_text(&place, "\xFC.txt", "x");
+    refused(&place, ERR_BAD_INPUT, "entry 2 has a name or a link's target that is not UTF-8");
+    place_make(&place, true);
+    add(&place, "a", S_IFLNK | 0777, "\xFC.txt", 0);
+    refused(&place, ERR_BAD_INPUT, "entry 1 has a name or a link's target that is not UTF-8");
 }
 
 static void refuses_names_that_lead_out(void **state)
@@ -277,6 +320,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unpacks_files_folders_and_inward_links),
+        cmocka_unit_test(unpacks_names_beyond_ascii),
+        cmocka_unit_test(refuses_names_that_are_not_utf8),
         cmocka_unit_test(refuses_names_that_lead_out),
         cmocka_unit_test(refuses_links_that_lead_out),
         cmocka_unit_test(does_not_write_through_links),
