@@ -5,6 +5,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,10 +15,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define PATH_LONGEST   1024         // bytes of an entry's name
-#define DEPTH_MOST     64           // folders in each other
-#define RATIO_FREE     (1ll << 20)  // small archives may compress as well as they like
-#define NAME_BYTES_TAR 10240
+#define PATH_LONGEST    1024         // bytes of an entry's name
+#define DEPTH_MOST      64           // folders in each other
+#define RATIO_FREE      (1ll << 20)  // small archives may compress as well as they like
+#define NAME_BYTES_TAR  10240
+#define ZIP_END_BYTES   22                        // the end-of-central-directory record
+#define ZIP_END_LONGEST (ZIP_END_BYTES + 0xFFFF)  // with its comment
 
 struct unpack {
     struct archive *archive;
@@ -69,6 +72,10 @@ static int check_name(const char *raw, char clean[PATH_LONGEST + 1], struct err 
         if (str_is(part, ".."))
             return err_set(err, ERR_BAD_INPUT,
                            "the archive's entry \"%.200s\" leads out of its folder (\"..\")", raw);
+        if (part.len > NAME_MAX)
+            return err_set(err, ERR_BAD_INPUT,
+                           "the archive's entry \"%.200s…\" has a name over %d bytes", raw,
+                           NAME_MAX);
         if (++depth > DEPTH_MOST)
             return err_set(err, ERR_TOO_LARGE,
                            "the archive's entry \"%.200s\" lies more than %d folders deep", raw,
@@ -163,6 +170,12 @@ static int write_all(int fd, const char *at, size_t len)
     return 0;
 }
 
+static const char *why(const struct unpack *unpack)
+{
+    const char *text = archive_error_string(unpack->archive);
+    return text ? text : "it ends too early";
+}
+
 static int copy_data(struct unpack *unpack, int fd, const char *name, struct err *err)
 {
     char chunk[32768];
@@ -174,7 +187,7 @@ static int copy_data(struct unpack *unpack, int fd, const char *name, struct err
             return 0;
         if (got < 0)
             return err_set(err, ERR_BAD_INPUT, "the archive is damaged at \"%.200s\": %.200s", name,
-                           archive_error_string(unpack->archive));
+                           why(unpack));
         if (count_bytes(unpack, got, err))
             return -1;
         if (write_all(fd, chunk, (size_t)got))
@@ -256,6 +269,47 @@ static int take_entry(struct unpack *unpack, struct archive_entry *entry, struct
     return make_file(unpack, parent, last, archive_entry_mode(entry), err);
 }
 
+// ── the end of a zip ─────────────────────────────────────────────────────────────────────────
+
+static uint32_t little_endian(const unsigned char *at)
+{
+    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+// Whether the record at `at`, found at `offset` of the file, ends the zip in `fd`, and not one that
+// was packed into it.
+static bool is_zip_end(int fd, const unsigned char *at, int64_t offset)
+{
+    char start[4];
+    if (memcmp(at, "PK\5\6", 4) != 0)
+        return false;
+    uint32_t list_bytes = little_endian(at + 12), list_at = little_endian(at + 16);
+    if (list_at == UINT32_MAX)  // zip64: another record has the place
+        return true;
+    return (int64_t)list_at + list_bytes <= offset &&
+           (list_bytes == 0 ||
+            (pread(fd, start, 4, list_at) == 4 && memcmp(start, "PK\1\2", 4) == 0));
+}
+
+// A zip that was cut off loses its list of files first. libarchive then reads it as a stream and
+// takes it for whole when the cut lies between two entries or in the list.
+static int check_zip_end(const char *path, int64_t size, struct err *err)
+{
+    char start[4];
+    _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || pread(fd, start, 4, 0) != 4 || memcmp(start, "PK\3\4", 4) != 0)
+        return 0;
+    int64_t most = size < ZIP_END_LONGEST ? size : ZIP_END_LONGEST;
+    _cleanup_free_ unsigned char *tail = mem_alloc((size_t)most);
+    ssize_t len = pread(fd, tail, (size_t)most, size - most);
+    for (ssize_t at = len - ZIP_END_BYTES; at >= 0; at--)
+        if (is_zip_end(fd, tail + at, size - most + at))
+            return 0;
+    return err_set(err, ERR_BAD_INPUT,
+                   "the code is a zip archive that was cut off: its end, with the list of its "
+                   "files, is missing; upload it again");
+}
+
 static int open_archive(struct unpack *unpack, const char *path, struct err *err)
 {
     unpack->archive = archive_read_new();
@@ -271,9 +325,11 @@ static int open_archive(struct unpack *unpack, const char *path, struct err *err
     if (stat(path, &found) != 0)
         return err_errno(err, ERR_UNAVAILABLE, errno, "cannot read the archive");
     unpack->packed = found.st_size;
+    if (check_zip_end(path, found.st_size, err))
+        return -1;
     if (archive_read_open_filename(unpack->archive, path, NAME_BYTES_TAR) != ARCHIVE_OK)
         return err_set(err, ERR_BAD_INPUT, "the code is not a zip or tar archive: %.200s",
-                       archive_error_string(unpack->archive));
+                       why(unpack));
     return 0;
 }
 
@@ -287,7 +343,7 @@ static int unpack_entries(struct unpack *unpack, const char *path, struct err *e
             break;
         if (got != ARCHIVE_OK && got != ARCHIVE_WARN)
             rc = err_set(err, ERR_BAD_INPUT, "the code is not a readable archive: %.200s",
-                         archive_error_string(unpack->archive));
+                         why(unpack));
         else if (atomic_load(unpack->stop))
             rc = err_set(err, ERR_UNAVAILABLE, "unpacking was stopped");
         else

@@ -157,6 +157,53 @@ static void refuses_names_that_are_not_utf8(void **state)
     refused(&place, ERR_BAD_INPUT, "entry 1 has a name or a link's target that is not UTF-8");
 }
 
+static void refuses_names_that_are_too_long(void **state)
+{
+    (void)state;
+    char name[1200];
+    struct place place;
+    memset(name, 'a', sizeof(name));
+    name[300] = '\0';
+    place_make(&place, true);
+    add_text(&place, name, "x");
+    refused(&place, ERR_BAD_INPUT, "has a name over 255 bytes");
+    name[300] = 'a';
+    for (size_t i = 99; i < sizeof(name); i += 100)
+        name[i] = '/';
+    name[1199] = '\0';
+    place_make(&place, true);
+    add_text(&place, name, "x");
+    refused(&place, ERR_BAD_INPUT, "has a path over 1024 bytes");
+}
+
+// Wherever it is cut: in a file, between two, in the list of files, in the record behind it. What
+// is left may end with a whole zip that was packed into it.
+static void refuses_zips_that_were_cut_off(void **state)
+{
+    (void)state;
+    struct place place;
+    place_make(&place, true);
+    assert_int_equal(archive_write_zip_set_compression_store(place.writer), ARCHIVE_OK);
+    add_text(&place, "main.py", "print(1)\n");
+    add(&place, "inner.zip", S_IFREG | 0644, "PK\5\6\0\0\0\0\1\0\1\0\56\0\0\0\4\0\0\0\0\0", 22);
+    struct err err = ERR_INIT;
+    if (unpack_with(&place, UNPACK_LIMITS, &err))
+        fail_msg("%s", err.message);
+    struct stat whole;
+    assert_int_equal(stat(place.archive, &whole), 0);
+    for (off_t size = whole.st_size - 1; size >= 4; size--) {
+        assert_int_equal(truncate(place.archive, size), 0);
+        assert_int_equal(folder_remove(place.out, &err), 0);
+        assert_int_equal(folder_make(place.out, &err), 0);
+        err = ERR_INIT;
+        assert_int_equal(unpack_with(&place, UNPACK_LIMITS, &err), -1);
+        assert_int_equal(err.kind, ERR_BAD_INPUT);
+        if (!strstr(err.message, "was cut off"))
+            fail_msg("%lld bytes: \"%s\"", (long long)size, err.message);
+    }
+    place_remove(&place);
+}
+
 static void refuses_names_that_lead_out(void **state)
 {
     (void)state;
@@ -322,6 +369,8 @@ int main(void)
         cmocka_unit_test(unpacks_files_folders_and_inward_links),
         cmocka_unit_test(unpacks_names_beyond_ascii),
         cmocka_unit_test(refuses_names_that_are_not_utf8),
+        cmocka_unit_test(refuses_names_that_are_too_long),
+        cmocka_unit_test(refuses_zips_that_were_cut_off),
         cmocka_unit_test(refuses_names_that_lead_out),
         cmocka_unit_test(refuses_links_that_lead_out),
         cmocka_unit_test(does_not_write_through_links),
