@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "agent/code_internal.h"
@@ -90,6 +91,20 @@ static struct str origin_of(const char *url)
 
 #define GIT_VARIABLES 12
 
+// Git does not look at the variables that everything else here finds authorities by.
+static size_t add_trust(struct code_job *job, const char **env)
+{
+    static const char *const names[][2] = {{"GIT_SSL_CAINFO", "SSL_CERT_FILE"},
+                                           {"GIT_SSL_CAPATH", "SSL_CERT_DIR"}};
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *own = getenv(names[i][0]), *value = own ? own : getenv(names[i][1]);
+        if (value)
+            env[count++] = arena_printf(job->arena, "%s=%s", names[i][0], value).at;
+    }
+    return count;
+}
+
 // The agent's environment (proxies, certificates), less git's own variables, plus ours.
 static const char **make_env(struct code_job *job)
 {
@@ -101,6 +116,7 @@ static const char **make_env(struct code_job *job)
         if (!str_starts(str_of(environ[i]), STR("GIT_")))
             env[at++] = environ[i];
     struct arena *arena = job->arena;
+    at += add_trust(job, env + at);
     env[at++] = "GIT_TERMINAL_PROMPT=0";
     env[at++] = "GIT_CONFIG_NOSYSTEM=1";
     env[at++] = "GIT_CONFIG_GLOBAL=/dev/null";

@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packages: code in, versions, what is refused."""
-import http.server
-import os
-import subprocess
-import threading
-
 import pytest
 
 import harness
@@ -209,73 +204,3 @@ def test_credentials_by_integration_are_refused(dl, project, unique):
     with pytest.raises(dl.exceptions.BadRequest, match="refers to an integration.*give the username itself"):
         project.packages.push(package_name=unique("package"), codebase=codebase,
                               modules=[dl.PackageModule.from_json(_json=MODULE)])
-
-
-class GitServer(http.server.BaseHTTPRequestHandler):
-    """Serves the repositories of self.server.folder by git's own CGI program."""
-
-    def do_GET(self):
-        path, _, query = self.path.partition("?")
-        environment = {"PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": self.server.folder, "GIT_HTTP_EXPORT_ALL": "1",
-                       "REQUEST_METHOD": self.command, "PATH_INFO": path, "QUERY_STRING": query,
-                       "CONTENT_TYPE": self.headers.get("content-type", ""),
-                       "HTTP_CONTENT_ENCODING": self.headers.get("content-encoding", ""),
-                       "GIT_PROTOCOL": self.headers.get("git-protocol", "")}
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        answer = subprocess.run(["git", "http-backend"], env=environment, input=body, capture_output=True).stdout
-        head, _, rest = answer.partition(b"\r\n\r\n")
-        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-        self.send_response(int(fields.pop("Status", "200").split()[0]))
-        for name, value in fields.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(rest)
-
-    do_POST = do_GET
-
-    def log_message(self, *words):
-        pass
-
-
-@pytest.fixture
-def repository(tmp_path):
-    """The address of a git repository with the code under the tag v1."""
-    work = tmp_path / "work"
-    work.mkdir()
-
-    def git(*words, where=work):
-        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words], cwd=where, check=True,
-                       capture_output=True)
-
-    git("init", "-q", "-b", "main")
-    (work / "main.py").write_text(CODE.replace("return value", "return ['from git', value]"))
-    git("add", ".")
-    git("commit", "-qm", "one")
-    git("tag", "v1")
-    git("clone", "-q", "--bare", str(work), str(tmp_path / "code.git"), where=tmp_path)
-    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitServer)
-    web.folder = str(tmp_path)
-    threading.Thread(target=web.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{web.server_address[1]}/code.git"
-    web.shutdown()
-    web.server_close()
-
-
-def test_code_from_git(api, project, unique, repository):
-    package = api.post("/packages", {"name": unique("git"), "projectId": project.id, "modules": [MODULE],
-                                     "codebase": {"type": "git", "gitUrl": repository, "gitTag": "v1"}})
-    service = api.post("/services", {"name": unique("git"), "projectId": project.id, "packageId": package["id"],
-                                     "versions": {"dtlpy": "none"}})
-    api.ready(service["id"])
-    assert api.run(service["id"], "run", {"value": 7})["output"] == ["from git", 7]
-    api.delete(f"/services/{service['id']}?force=true")
-
-
-def test_git_without_that_tag(api, project, unique, repository):
-    package = api.post("/packages", {"name": unique("git"), "projectId": project.id, "modules": [MODULE],
-                                     "codebase": {"type": "git", "gitUrl": repository, "gitTag": "no-such-tag"}})
-    service = api.post("/services", {"name": unique("git"), "projectId": project.id, "packageId": package["id"],
-                                     "versions": {"dtlpy": "none"}})
-    harness.wait_for("the status says why", lambda: "no-such-tag" in api.call(
-        "GET", f"/services/{service['id']}/status").text, 30)
-    api.delete(f"/services/{service['id']}?force=true")

@@ -87,10 +87,11 @@ static int spawn_with(const struct driver_process *self, const char *folder, int
 // What of the server's own environment agents get too: how to reach package indexes and git
 // servers from here, and where sanitizers write.
 static const char *const handed_down[] = {
-    "HTTP_PROXY",    "HTTPS_PROXY",   "NO_PROXY",     "http_proxy",    "https_proxy",
-    "no_proxy",      "ALL_PROXY",     "all_proxy",    "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "PIP_INDEX_URL", "PIP_CERT",      "PIP_PROXY",    "PIP_NO_INDEX",  "PIP_EXTRA_INDEX_URL",
-    "ASAN_OPTIONS",  "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS",  "PIP_FIND_LINKS",
+    "HTTP_PROXY",     "HTTPS_PROXY",    "NO_PROXY",     "http_proxy",    "https_proxy",
+    "no_proxy",       "ALL_PROXY",      "all_proxy",    "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "PIP_INDEX_URL",  "PIP_CERT",       "PIP_PROXY",    "PIP_NO_INDEX",  "PIP_EXTRA_INDEX_URL",
+    "ASAN_OPTIONS",   "UBSAN_OPTIONS",  "LSAN_OPTIONS", "TSAN_OPTIONS",  "PIP_FIND_LINKS",
+    "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
 };
 #define HANDED_DOWN (sizeof(handed_down) / sizeof(handed_down[0]))
 
