@@ -96,6 +96,7 @@ void agent_system_line(struct agent *agent, const char *level, struct str messag
 
 // agent_runner.c
 void agent_on_frame(void *arg, struct str type, struct json frame);
+bool agent_on_bad_frame(void *arg, struct str text, const char *why);
 void agent_on_runner_line(void *arg, struct str line, bool from_stderr);
 void agent_on_runner_exit(void *arg, int status, const char *broken);
 void agent_on_stored(void *arg, int64_t credit);
@@ -106,6 +107,8 @@ void work_take(void *arg, struct json execution, int64_t lease_basis);
 void work_terminate(void *arg, struct str id);
 void work_drop(void *arg, struct str id, int64_t fence);
 void work_result(struct agent *agent, struct json frame);
+// A result of which only the beginning is JSON. False: it does not say whose it is.
+bool work_broken_result(struct agent *agent, struct json beginning, const char *why);
 void work_progress(struct agent *agent, struct json frame);
 void work_start_queued(struct agent *agent);
 void work_return_queued(struct agent *agent);

@@ -10,6 +10,7 @@
 #define CREDIT_STEP      (128 << 10)  // given back in pieces of at least so much
 #define CREDIT_MOST      (64 << 20)   // a runner that overdraws by so much does not keep the rules
 #define LAST_WORDS_BYTES 2048
+#define BEGINNING_BYTES  512  // of a frame that is not JSON, in which to look for whose it is
 #define DEATHS_MOST      3
 #define RESTART_FIRST_MS 100
 #define RESTART_MOST_MS  10000
@@ -93,6 +94,27 @@ void agent_on_frame(void *arg, struct str type, struct json frame)
         take_failed(agent, frame);
     else if (str_is(type, "reset"))
         agent_replace_runner(agent, "user code asked for a new runner", INT64_MAX / 4);
+}
+
+// A frame that is not JSON may still say in its first members whose result it is; then only that
+// execution suffers.
+bool agent_on_bad_frame(void *arg, struct str text, const char *why)
+{
+    struct agent *agent = arg;
+    _cleanup_buf_ struct buf head = BUF_INIT(BEGINNING_BYTES + 1);
+    for (size_t i = 0; i < text.len && i < BEGINNING_BYTES; i++) {
+        struct json frame, type;
+        struct err err = ERR_INIT;
+        if (text.at[i] != ',')
+            continue;
+        buf_clear(&head);
+        buf_add(&head, text.at, i);
+        buf_add_char(&head, '}');
+        if (json_parse(buf_str(&head), 0, &frame, &err) == 0 && json_get(frame, "t", &type) &&
+            str_is(type.text, "\"result\"") && work_broken_result(agent, frame, why))
+            return true;
+    }
+    return false;
 }
 
 // A line that did not come through the runner's own logging (from C code, or a subprocess): whose

@@ -226,6 +226,7 @@ void agent_start_runner(struct agent *agent)
                                    .folder = agent->code,
                                    .line_bytes = (size_t)agent->assignment.log_line_bytes,
                                    .on_frame = agent_on_frame,
+                                   .on_bad_frame = agent_on_bad_frame,
                                    .on_line = agent_on_runner_line,
                                    .on_exit = agent_on_runner_exit,
                                    .arg = agent};

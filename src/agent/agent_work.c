@@ -282,6 +282,26 @@ void work_result(struct agent *agent, struct json frame)
     slots_move(&agent->slots, slot, SLOT_NEWS);
 }
 
+bool work_broken_result(struct agent *agent, struct json beginning, const char *why)
+{
+    struct outcome outcome;
+    struct slot *slot = read_outcome(beginning, &outcome)
+                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
+                            : NULL;
+    if (!slot)
+        return false;
+    log_warn(agent->log, "agent", "a result of the runner is not JSON: %s", why);
+    if (slot->state == SLOT_ABANDONED) {
+        slots_release(&agent->slots, slot);
+        return true;
+    }
+    char message[300];
+    snprintf(message, sizeof(message), "the runner sent a result that is not JSON: %.220s", why);
+    set_failed(agent, slot, "RunnerError", message);
+    slots_move(&agent->slots, slot, SLOT_NEWS);
+    return true;
+}
+
 void work_progress(struct agent *agent, struct json frame)
 {
     struct outcome outcome;

@@ -87,6 +87,8 @@ static bool take_frame(struct runner *runner, struct str text)
     struct json frame, type;
     struct err err = ERR_INIT;
     if (json_parse(text, JSON_DEPTH_LIMIT, &frame, &err)) {
+        if (runner->config.on_bad_frame(runner->config.arg, text, err.message))
+            return true;
         char what[160];
         snprintf(what, sizeof(what), "it sent a frame that is not JSON: %.110s", err.message);
         breach(runner, what);

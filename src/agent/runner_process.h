@@ -20,6 +20,8 @@ struct runner_config {
     const char *folder;  // its working folder
     size_t line_bytes;   // longer lines of output are cut into pieces
     void (*on_frame)(void *arg, struct str type, struct json frame);
+    // A frame that is not JSON, and why. False: nothing can be made of it, which ends the runner.
+    bool (*on_bad_frame)(void *arg, struct str text, const char *why);
     void (*on_line)(void *arg, struct str line, bool from_stderr);
     // Its end, after its last frame and line; the runner is freed when this returns. broken: what
     // it did against the protocol, or NULL.

@@ -173,6 +173,22 @@ static void reports_lost_ones_and_goes_on(void **state)
     fake_deinit(&fake);
 }
 
+static void a_result_that_is_not_json_fails_alone(void **state)
+{
+    (void)state;
+    struct fake fake;
+    fake_init(&fake);
+    fake.concurrency = 2;
+    fake.no_second_delivery = true;
+    struct fake_execution *bad = fake_add(&fake, "garbled"), *beside = fake_add(&fake, "slow");
+    assert_int_equal(fake_run(&fake), AGENT_EXIT_TOLD);
+    assert_string_equal(bad->status, "failed");
+    assert_non_null(strstr(bad->message, "a result that is not JSON: "));
+    assert_non_null(strstr(bad->message, "half of a surrogate pair"));
+    assert_string_equal(beside->status, "success");
+    fake_deinit(&fake);
+}
+
 static void replaces_the_runner_after_a_timeout(void **state)
 {
     (void)state;
@@ -474,6 +490,7 @@ int main(void)
         cmocka_unit_test(does_not_start_what_comes_too_late),
         cmocka_unit_test(takes_the_newer_fence_for_what_runs),
         cmocka_unit_test(reports_lost_ones_and_goes_on),
+        cmocka_unit_test(a_result_that_is_not_json_fails_alone),
         cmocka_unit_test(replaces_the_runner_after_a_timeout),
         cmocka_unit_test(terminates_the_willing_and_the_unwilling),
         cmocka_unit_test(reports_nothing_of_what_was_dropped),
