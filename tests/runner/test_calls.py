@@ -176,6 +176,28 @@ def test_errors_hold_no_nul(start):
     assert "\0" not in error["stack"]
 
 
+def test_errors_hold_no_half_of_a_surrogate_pair(start):
+    agent = start("""
+        import os
+        def run(): raise ValueError("bad file name: " + os.fsdecode(b"caf\\xe9.txt"))
+        def say(progress): progress.update(message=os.fsdecode(b"caf\\xe9 one\\0two"), status=os.fsdecode(b"\\xff"))
+    """)
+    agent.load(["run", "say"])
+    error = agent.call("e1")["error"]
+    assert error["message"] == "ValueError: bad file name: caf?.txt"
+    assert error["stack"].endswith(error["message"])
+    assert agent.lines("e1")[0] == error["stack"]
+    assert agent.call("e2", "say")["status"] == "success"
+    said = agent.until(t="progress")
+    assert said["message"] == "caf? one\ufffdtwo" and said["status"] == "?"
+    agent = start("""
+        import os
+        class Runner:
+            def __init__(self): raise ValueError(os.fsdecode(b"caf\\xe9"))
+    """)
+    assert agent.load(class_name="Runner", answer="failed")["error"]["message"] == "ValueError: caf?"
+
+
 def test_large_output(start):
     agent = start("def run(): return 'x' * (20 << 20)")
     agent.load(["run"])

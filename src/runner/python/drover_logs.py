@@ -32,6 +32,12 @@ def cut_own_frames(tb):
     return tb
 
 
+def clean(text):
+    """The text as every frame can hold it: half a surrogate pair (as os.fsdecode makes of a name that
+    is no UTF-8) becomes "?", NUL U+FFFD."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def describe(error):
     """{message, type, stack} of an exception, whatever its own methods do."""
     name = type(error).__name__
@@ -49,8 +55,7 @@ def describe(error):
         stack = "%s\n  [... %d characters cut ...]\n%s" % (
             stack[:half], len(stack) - 2 * half, stack[-half:])
     message = "%s: %s" % (name, text) if text else name
-    message, stack = message.replace("\0", "\ufffd"), stack.replace("\0", "\ufffd")
-    return {"message": message[:STACK_MAX], "type": name, "stack": stack}
+    return {"message": clean(message[:STACK_MAX]), "type": clean(name), "stack": clean(stack)}
 
 
 class Bytes(io.RawIOBase):

@@ -9,6 +9,7 @@ import sys
 import threading
 
 import drover_logs
+from drover_logs import clean
 from drover_output import DEPTH, encode
 
 ENTITIES = ("Dataset", "Item", "Annotation", "Execution", "Task", "Assignment", "Service",
@@ -243,6 +244,11 @@ class Sdk:
         return details
 
 
+def said(text):
+    """A text of progress.update, whatever it was given as."""
+    return None if text is None else clean(str(text))
+
+
 class _Cancellable:
     """What progress and context have to notice a termination."""
 
@@ -278,7 +284,7 @@ class _Progress(_Cancellable):
 
     def update(self, status=None, progress=0, message=None, output=None, duration=None,
                action=None):
-        members = {"percent": progress, "status": status, "message": message}
+        members = {"percent": progress, "status": said(status), "message": said(message)}
         if duration is not None:
             members["duration"] = duration
         if action is not None:
