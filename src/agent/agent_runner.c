@@ -133,6 +133,7 @@ void agent_on_runner_line(void *arg, struct str line, bool from_stderr)
     struct log_line out = {.at = clock_wall(agent->clock),
                            .level = from_stderr ? "ERROR" : "INFO",
                            .execution = sure ? slot_id(only) : STR_NONE,
+                           .raw_function = sure ? buf_str(&only->function) : STR_NONE,
                            .message = line};
     log_sender_add(agent->logs, &out);
 }

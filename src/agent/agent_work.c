@@ -128,6 +128,7 @@ void work_take(void *arg, struct json execution, int64_t lease_basis)
     if (slot)
         slots_release(&agent->slots, slot);
     slot = slots_add(&agent->slots, delivery.id, delivery.fence);
+    buf_add_str(&slot->function, delivery.function.text);
     slot->lease_basis = lease_basis;
     slot->arrived = agent_now(agent);
     int64_t timeout_s = delivery.timeout_s >= 0 ? delivery.timeout_s

@@ -3,8 +3,9 @@
 
 #include "base/mem.h"
 
-#define TEXT_MAX  (96u << 20)  // an invoke frame or a result, which a frame of 64 MiB brought
-#define TEXT_KEPT (64u << 10)  // bytes that a spare slot's buffer keeps
+#define TEXT_MAX     (96u << 20)  // an invoke frame or a result, which a frame of 64 MiB brought
+#define TEXT_KEPT    (64u << 10)  // bytes that a spare slot's buffer keeps
+#define FUNCTION_MAX 4096
 
 void slots_init(struct slots *slots)
 {
@@ -19,6 +20,7 @@ static void free_list(struct list *head)
     for (struct list *node; (node = list_pop_front(head));) {
         struct slot *slot = list_entry(node, struct slot, node);
         buf_deinit(&slot->text);
+        buf_deinit(&slot->function);
         mem_free(slot);
     }
 }
@@ -35,9 +37,11 @@ static struct slot *take_spare(struct slots *slots, struct str id)
 {
     struct list *node = list_pop_front(&slots->spare);
     struct slot *slot = node ? list_entry(node, struct slot, node) : mem_alloc(sizeof(*slot));
-    struct buf text = slot->text;
-    *slot = (struct slot){.text = text, .id_len = id.len, .deadline = INT64_MAX};
+    struct buf text = slot->text, function = slot->function;
+    *slot = (struct slot){
+        .text = text, .function = function, .id_len = id.len, .deadline = INT64_MAX};
     slot->text.max = TEXT_MAX;
+    slot->function.max = FUNCTION_MAX;
     memcpy(slot->id, id.at, id.len);
     return slot;
 }
@@ -107,5 +111,6 @@ void slots_release(struct slots *slots, struct slot *slot)
         buf_deinit(&slot->text);
     else
         buf_clear(&slot->text);
+    buf_clear(&slot->function);
     list_push_back(&slots->spare, &slot->node);
 }

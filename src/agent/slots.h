@@ -46,6 +46,7 @@ struct slot {
                            // ABANDONED: when the runner is to be replaced. INT64_MAX: none
     int64_t sent_at;       // mono ms
     int64_t sent_seq;
+    struct buf function;  // its name, as JSON
     struct buf text;
 };
 

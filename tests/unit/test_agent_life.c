@@ -56,7 +56,7 @@ static void reports_what_functions_do(void **state)
     assert_string_equal(env->status, "success");
     char line[100];
     snprintf(line, sizeof(line),
-             "\"execution\":\"%s\",\"function\":null,\"message\":\"a raw line\"", raw->id);
+             "\"execution\":\"%s\",\"function\":\"raw\",\"message\":\"a raw line\"", raw->id);
     assert_true(logged(&fake, line));
     fake_deinit(&fake);
 }
