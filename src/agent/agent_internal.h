@@ -69,6 +69,7 @@ struct agent {
     struct buf last_words;  // end of the runner's stderr
     bool output_paused;
 
+    int64_t runs;            // executions that were begun, to tell them apart
     int64_t mean_us;         // of recent executions; -1: none yet
     int64_t credit_out;      // bytes of log frames of this runner that are not stored yet
     int64_t credit_stale;    // the same of runners that have ended
@@ -97,7 +98,8 @@ void agent_system_line(struct agent *agent, const char *level, struct str messag
 // agent_runner.c
 void agent_on_frame(void *arg, struct str type, struct json frame);
 bool agent_on_bad_frame(void *arg, struct str text, const char *why);
-void agent_on_runner_line(void *arg, struct str line, bool from_stderr);
+void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t run);
+int64_t agent_whose_output(void *arg);
 void agent_on_runner_exit(void *arg, int status, const char *broken);
 void agent_on_stored(void *arg, int64_t credit);
 void agent_give_credit(struct agent *agent);

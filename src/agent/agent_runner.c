@@ -49,6 +49,7 @@ static void take_ready(struct agent *agent, struct json frame)
     log_info(agent->log, "agent", "the runner is ready: python " STR_FMT ", dtlpy " STR_FMT,
              STR_ARG(python.text), STR_ARG(dtlpy.text));
     agent_loading_over(agent);
+    runner_end_output(agent->runner, 0, true);
     agent->runner_ready = true;
     agent->ready_at = agent_now(agent);
     agent->deaths_before_ready = 0;
@@ -117,9 +118,26 @@ bool agent_on_bad_frame(void *arg, struct str text, const char *why)
     return false;
 }
 
-// A line that did not come through the runner's own logging (from C code, or a subprocess): whose
-// it is can be said only when one execution runs.
-void agent_on_runner_line(void *arg, struct str line, bool from_stderr)
+// Output that does not come through the runner's own logging (from C code, or a program): whose it
+// is can be said only when one execution runs.
+int64_t agent_whose_output(void *arg)
+{
+    struct agent *agent = arg;
+    struct slot *only = slots_first(&agent->slots, SLOT_RUNNING);
+    return only && slots_in_runner(&agent->slots) == 1 ? only->run : 0;
+}
+
+static const struct slot *slot_of_run(const struct agent *agent, int64_t run)
+{
+    list_each (&agent->slots.in[SLOT_RUNNING], it, next) {
+        struct slot *slot = list_entry(it, struct slot, node);
+        if (slot->run == run)
+            return slot;
+    }
+    return NULL;
+}
+
+void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t run)
 {
     struct agent *agent = arg;
     if (from_stderr) {
@@ -128,12 +146,11 @@ void agent_on_runner_line(void *arg, struct str line, bool from_stderr)
         if (agent->last_words.len > LAST_WORDS_BYTES)
             buf_drop_front(&agent->last_words, agent->last_words.len - LAST_WORDS_BYTES);
     }
-    struct slot *only = slots_first(&agent->slots, SLOT_RUNNING);
-    bool sure = only && slots_in_runner(&agent->slots) == 1;
+    const struct slot *slot = slot_of_run(agent, run);
     struct log_line out = {.at = clock_wall(agent->clock),
                            .level = from_stderr ? "ERROR" : "INFO",
-                           .execution = sure ? slot_id(only) : STR_NONE,
-                           .raw_function = sure ? buf_str(&only->function) : STR_NONE,
+                           .execution = slot ? slot_id(slot) : STR_NONE,
+                           .raw_function = slot ? buf_str(&slot->function) : STR_NONE,
                            .message = line};
     log_sender_add(agent->logs, &out);
 }

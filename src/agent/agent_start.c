@@ -228,6 +228,7 @@ void agent_start_runner(struct agent *agent)
                                    .on_frame = agent_on_frame,
                                    .on_bad_frame = agent_on_bad_frame,
                                    .on_line = agent_on_runner_line,
+                                   .whose = agent_whose_output,
                                    .on_exit = agent_on_runner_exit,
                                    .arg = agent};
     struct err err = ERR_INIT;

@@ -84,6 +84,7 @@ static bool has_room(const struct agent *agent)
 static void mark_started(struct agent *agent, struct slot *slot)
 {
     slot->runner_fence = slot->fence;
+    slot->run = ++agent->runs;
     slot->started_us = (int64_t)(uv_hrtime() / 1000);
     slot->deadline = slot->timeout_ms > 0 ? agent_now(agent) + slot->timeout_ms : INT64_MAX;
     slots_move(&agent->slots, slot, SLOT_RUNNING);
@@ -256,12 +257,21 @@ static void note_duration(struct agent *agent, const struct slot *slot)
     agent->mean_us = agent->mean_us < 0 ? took : agent->mean_us + (took - agent->mean_us) / 8;
 }
 
+// The execution that leaves the runner; its output, which comes through pipes, is all taken first.
+static struct slot *read_end(struct agent *agent, struct json frame, struct outcome *outcome)
+{
+    struct slot *slot = read_outcome(frame, outcome)
+                            ? slots_find_in_runner(&agent->slots, outcome->id, outcome->fence)
+                            : NULL;
+    if (slot)
+        runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
+    return slot;
+}
+
 void work_result(struct agent *agent, struct json frame)
 {
     struct outcome outcome;
-    struct slot *slot = read_outcome(frame, &outcome)
-                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
-                            : NULL;
+    struct slot *slot = read_end(agent, frame, &outcome);
     if (!slot) {
         log_warn(agent->log, "agent", "the runner reported an execution that it was not given");
         return;
@@ -286,9 +296,7 @@ void work_result(struct agent *agent, struct json frame)
 bool work_broken_result(struct agent *agent, struct json beginning, const char *why)
 {
     struct outcome outcome;
-    struct slot *slot = read_outcome(beginning, &outcome)
-                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
-                            : NULL;
+    struct slot *slot = read_end(agent, beginning, &outcome);
     if (!slot)
         return false;
     log_warn(agent->log, "agent", "a result of the runner is not JSON: %s", why);

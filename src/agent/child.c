@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,9 @@
 #include "base/mem.h"
 #include "net/loop.h"
 
-#define CHUNK_BYTES (16u << 10)
-#define LINGER_MS   500  // how long output may still come after the program's end
+#define CHUNK_BYTES  (16u << 10)
+#define DRAIN_CHUNKS 8    // more than a pipe holds
+#define LINGER_MS    500  // how long output may still come after the program's end
 
 struct child {
     uv_signal_t on_child;
@@ -281,6 +283,25 @@ void child_pause(struct child *child, bool paused)
             uv_read_stop(stream);
         else
             uv_read_start(stream, on_alloc, on_read);
+    }
+}
+
+void child_drain(struct child *child)
+{
+    struct pollfd polls[2] = {{.fd = -1}, {.fd = -1}};
+    for (int i = 0; i < 2 && !child->paused; i++)
+        if (uv_fileno((uv_handle_t *)&child->pipes[i], &polls[i].fd) == 0)
+            polls[i].events = POLLIN;
+    if (poll(polls, 2, 0) <= 0)
+        return;
+    for (int i = 0; i < 2; i++) {
+        ssize_t got = polls[i].revents & POLLIN ? CHUNK_BYTES : 0;
+        for (int n = 0; n < DRAIN_CHUNKS && got == CHUNK_BYTES; n++) {
+            got = read(polls[i].fd, child->chunk, CHUNK_BYTES);
+            if (got > 0)  // an end or an error is the loop's to find
+                child->config.on_output(child->config.arg, (struct str){child->chunk, (size_t)got},
+                                        i == 1);
+        }
     }
 }
 

@@ -31,9 +31,10 @@ struct child_config {
 
 // NULL when it cannot be started (ERR_DEPENDENCY; the program is named).
 struct child *child_start(const struct child_config *config, struct err *err);
-int child_take_channel(struct child *child);              // the caller closes it
-void child_pause(struct child *child, bool paused);       // stops reading its output
-void child_signal(struct child *child, int signal);       // to its whole group
+int child_take_channel(struct child *child);         // the caller closes it
+void child_pause(struct child *child, bool paused);  // stops reading its output
+void child_drain(struct child *child);               // gives what output is there now to on_output
+void child_signal(struct child *child, int signal);  // to its whole group
 void child_describe(int status, char *out, size_t size);  // "signal 11 (Segmentation fault)"
 
 // Cuts bytes into lines. Lines longer than max come in pieces of max bytes.

@@ -22,8 +22,13 @@ struct runner {
     uv_write_t write;
     struct loop_timer *linger;
     struct buf in, out, writing;
-    struct lines lines[2];
-    bool line_from_stderr, busy, channel_open, ended;
+    struct output {
+        struct lines lines;
+        int64_t run;  // whose the line is that has no end yet
+    } outputs[2];     // stdout, stderr
+    struct output *current;
+    int64_t current_run;  // whose bytes they are that are being cut into lines
+    bool busy, channel_open, ended;
     int status;
     char broken[200];  // empty: nothing
 };
@@ -33,8 +38,8 @@ static void free_runner(struct runner *runner)
     buf_deinit(&runner->in);
     buf_deinit(&runner->out);
     buf_deinit(&runner->writing);
-    lines_deinit(&runner->lines[0]);
-    lines_deinit(&runner->lines[1]);
+    lines_deinit(&runner->outputs[0].lines);
+    lines_deinit(&runner->outputs[1].lines);
     mem_free(runner);
 }
 
@@ -64,14 +69,38 @@ static void close_channel(struct runner *runner)
 static void on_line(void *arg, struct str line)
 {
     struct runner *runner = arg;
-    runner->config.on_line(runner->config.arg, line, runner->line_from_stderr);
+    struct output *output = runner->current;
+    int64_t run = output->run;
+    output->run = runner->current_run;
+    runner->config.on_line(runner->config.arg, line, output == &runner->outputs[1], run);
 }
 
 static void on_output(void *arg, struct str bytes, bool from_stderr)
 {
     struct runner *runner = arg;
-    runner->line_from_stderr = from_stderr;
-    lines_feed(&runner->lines[from_stderr], bytes, on_line, runner);
+    struct output *output = runner->current = &runner->outputs[from_stderr];
+    runner->current_run = runner->config.whose(runner->config.arg);
+    if (output->lines.part.len == 0)
+        output->run = runner->current_run;
+    else if (output->run != runner->current_run)
+        output->run = 0;
+    lines_feed(&output->lines, bytes, on_line, runner);
+}
+
+static void end_line(struct runner *runner, struct output *output)
+{
+    runner->current = output;
+    runner->current_run = 0;
+    lines_end(&output->lines, on_line, runner);
+}
+
+void runner_end_output(struct runner *runner, int64_t run, bool alone)
+{
+    if (runner->child)
+        child_drain(runner->child);
+    for (int i = 0; i < 2; i++)
+        if (alone || (run != 0 && runner->outputs[i].run == run))
+            end_line(runner, &runner->outputs[i]);
 }
 
 static void breach(struct runner *runner, const char *what)
@@ -149,10 +178,8 @@ static void on_linger(void *arg)
 static void on_child_exit(void *arg, int status)
 {
     struct runner *runner = arg;
-    for (int i = 0; i < 2; i++) {
-        runner->line_from_stderr = i == 1;
-        lines_end(&runner->lines[i], on_line, runner);
-    }
+    end_line(runner, &runner->outputs[0]);
+    end_line(runner, &runner->outputs[1]);
     runner->child = NULL;
     runner->status = status;
     runner->ended = true;
@@ -169,8 +196,8 @@ struct runner *runner_start(const struct runner_config *config, struct err *err)
     runner->in = BUF_INIT(FRAME_MAX + 4 + READ_BYTES);
     runner->out = BUF_INIT(OUT_MAX);
     runner->writing = BUF_INIT(OUT_MAX);
-    lines_init(&runner->lines[0], config->line_bytes);
-    lines_init(&runner->lines[1], config->line_bytes);
+    lines_init(&runner->outputs[0].lines, config->line_bytes);
+    lines_init(&runner->outputs[1].lines, config->line_bytes);
     struct child_config child = {.loop = config->loop,
                                  .argv = config->argv,
                                  .env = config->env,

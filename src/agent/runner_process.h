@@ -5,6 +5,7 @@
 #define DROVER_AGENT_RUNNER_PROCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -22,7 +23,10 @@ struct runner_config {
     void (*on_frame)(void *arg, struct str type, struct json frame);
     // A frame that is not JSON, and why. False: nothing can be made of it, which ends the runner.
     bool (*on_bad_frame)(void *arg, struct str text, const char *why);
-    void (*on_line)(void *arg, struct str line, bool from_stderr);
+    // A line of output. run: what `whose` gave for all of its bytes, else 0.
+    void (*on_line)(void *arg, struct str line, bool from_stderr, int64_t run);
+    // Whose output comes now (a number that is given back with the line); 0: nobody can say.
+    int64_t (*whose)(void *arg);
     // Its end, after its last frame and line; the runner is freed when this returns. broken: what
     // it did against the protocol, or NULL.
     void (*on_exit)(void *arg, int status, const char *broken);
@@ -36,5 +40,8 @@ struct runner *runner_start(const struct runner_config *config, struct err *err)
 struct buf *runner_out(struct runner *runner);
 void runner_flush(struct runner *runner);
 void runner_pause_output(struct runner *runner, bool paused);  // stdout and stderr, not frames
-void runner_kill(struct runner *runner);                       // and all of its process group
+// A run ends: what it wrote is read, and its last line given also where it has no end. alone: no
+// other run could have begun that line.
+void runner_end_output(struct runner *runner, int64_t run, bool alone);
+void runner_kill(struct runner *runner);  // and all of its process group
 #endif

@@ -38,6 +38,7 @@ struct slot {
     size_t id_len;
     int64_t fence;         // the newest; what reports carry
     int64_t runner_fence;  // what the runner was given
+    int64_t run;           // which one of all that were begun, from 1; of RUNNING
     int64_t arrived;       // mono ms
     int64_t lease_basis;   // mono ms of sending the exchange that brought it
     int64_t started_us;    // mono µs; of RUNNING

@@ -16,6 +16,14 @@ static bool logged(const struct fake *fake, const char *text)
     return str_find(buf_str(&fake->logs), str_of(text), &at);
 }
 
+static bool said(const struct fake *fake, const struct fake_execution *e, const char *message)
+{
+    char line[200];
+    snprintf(line, sizeof(line), "\"execution\":\"%s\",\"function\":\"%s\",\"message\":\"%s\"",
+             e->id, e->function, message);
+    return logged(fake, line);
+}
+
 static void runs_everything_once_and_drains(void **state)
 {
     (void)state;
@@ -54,10 +62,27 @@ static void reports_what_functions_do(void **state)
     assert_non_null(strstr(huge->message, "at most 1000000"));
     assert_string_equal(raw->status, "success");
     assert_string_equal(env->status, "success");
-    char line[100];
-    snprintf(line, sizeof(line),
-             "\"execution\":\"%s\",\"function\":\"raw\",\"message\":\"a raw line\"", raw->id);
-    assert_true(logged(&fake, line));
+    assert_true(said(&fake, raw, "a raw line"));
+    fake_deinit(&fake);
+}
+
+static void output_without_a_line_end_stays_with_its_execution(void **state)
+{
+    (void)state;
+    struct fake fake;
+    fake_init(&fake);
+    fake.concurrency = 1;
+    fake.module = "partial";
+    struct fake_execution *first = fake_add(&fake, "partial"), *next = fake_add(&fake, "raw");
+    struct fake_execution *last = fake_add(&fake, "partial");
+    assert_int_equal(fake_run(&fake), AGENT_EXIT_TOLD);
+    check_all(&fake, "success");
+    assert_true(
+        logged(&fake, "\"execution\":null,\"function\":null,\"message\":\"said by the init\""));
+    assert_true(said(&fake, first, "no line end"));
+    assert_true(said(&fake, first, "one") && said(&fake, first, "two"));
+    assert_true(said(&fake, next, "a raw line"));
+    assert_true(said(&fake, last, "no line end"));
     fake_deinit(&fake);
 }
 
@@ -485,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_everything_once_and_drains),
         cmocka_unit_test(reports_what_functions_do),
+        cmocka_unit_test(output_without_a_line_end_stays_with_its_execution),
         cmocka_unit_test(repeats_results_until_they_are_recorded),
         cmocka_unit_test(survives_a_restarted_server),
         cmocka_unit_test(does_not_start_what_comes_too_late),
