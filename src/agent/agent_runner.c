@@ -18,6 +18,13 @@
 
 // ── frames ───────────────────────────────────────────────────────────────────────────────────
 
+// False for one that was ended from outside: what its thread still says is nobody's.
+static bool runs(const struct agent *agent, struct str id)
+{
+    const struct slot *slot = slots_find(&agent->slots, (struct str){id.at + 1, id.len - 2});
+    return slot && slot->state == SLOT_RUNNING;
+}
+
 static void take_log(struct agent *agent, struct json frame)
 {
     struct log_line line = {.credit = (int64_t)frame.text.len, .level = "INFO"};
@@ -28,13 +35,15 @@ static void take_log(struct agent *agent, struct json frame)
             (void)json_int(value, &line.at);
         else if (str_is(key, "level") && json_is(value, JSON_STRING))
             line.raw_level = value.text;
-        else if (str_is(key, "id"))
+        else if (str_is(key, "id") && json_is(value, JSON_STRING))
             line.raw_execution = value.text;
         else if (str_is(key, "function"))
             line.raw_function = value.text;
         else if (str_is(key, "message") && json_is(value, JSON_STRING))
             line.raw_message = value.text;
     }
+    if (line.raw_execution.len > 0 && !runs(agent, line.raw_execution))
+        line.raw_execution = line.raw_function = STR_NONE;
     agent->credit_out += line.credit;
     if (agent->credit_out > CREDIT_MOST)
         runner_kill(agent->runner);

@@ -355,8 +355,23 @@ static int64_t grace_ms(const struct agent *agent)
     return agent->assignment.drain_ms > 0 ? agent->assignment.drain_ms : CANCEL_GRACE;
 }
 
-static void report_terminated(struct agent *agent, struct slot *slot)
+// The last lines of an execution that its runner does not end.
+static void log_end(struct agent *agent, const struct slot *slot, const char *why)
 {
+    struct log_line line = {.at = clock_wall(agent->clock),
+                            .level = "ERROR",
+                            .execution = slot_id(slot),
+                            .raw_function = buf_str(&slot->function),
+                            .message = str_of(why)};
+    log_sender_add(agent->logs, &line);
+    line.level = "INFO";
+    line.message = STR("[Done] Executing function.");
+    log_sender_add(agent->logs, &line);
+}
+
+static void report_terminated(struct agent *agent, struct slot *slot, const char *why)
+{
+    log_end(agent, slot, why);
     buf_clear(&slot->text);
     struct json_writer w = JSON_WRITER(&slot->text);
     w.comma = true;
@@ -374,7 +389,7 @@ void work_terminate(void *arg, struct str id)
     if (!slot)
         return;
     if (slot->state == SLOT_QUEUED) {
-        report_terminated(agent, slot);
+        report_terminated(agent, slot, "terminated before it ran");
     } else if (slot->state == SLOT_RUNNING && !slot->cancelled) {
         send_cancel(agent, slot);
         int64_t limit = agent_now(agent) + grace_ms(agent);
@@ -434,15 +449,20 @@ static void give_up(struct agent *agent, struct slot *slot)
 {
     char why[200];
     send_cancel(agent, slot);
+    if (agent->runner)
+        runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
     slots_abandon(&agent->slots, slot, INT64_MAX);
     if (slot->terminating) {
-        report_terminated(agent, slot);
+        snprintf(why, sizeof(why), "terminated, but it did not end within %lld s (drainTime)",
+                 (long long)(grace_ms(agent) / 1000));
+        report_terminated(agent, slot, why);
         snprintf(why, sizeof(why), "a terminated execution did not end within %lld s",
                  (long long)(grace_ms(agent) / 1000));
     } else {
         snprintf(why, sizeof(why),
                  "timeout: the execution ran longer than %lld s (executionTimeout)",
                  (long long)(slot->timeout_ms / 1000));
+        log_end(agent, slot, why);
         set_failed(agent, slot, "TimeoutError", why);
         slots_move(&agent->slots, slot, SLOT_NEWS);
         snprintf(why, sizeof(why), "an execution was over its timeout");

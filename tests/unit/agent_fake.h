@@ -113,6 +113,8 @@ static const char fake_runner[] =
     "def run(e):\n"
     "    f, out = e['function'], dict(status='success', output=e['input'])\n"
     "    if f == 'slow': time.sleep(0.4)\n"
+    "    if f == 'nap': time.sleep(2.5)\n"
+    "    while f == 'nag': log(e, 'still here'); time.sleep(0.05)\n"
     "    if f == 'hang': time.sleep(60)\n"
     "    if f == 'die': os.kill(os.getpid(), signal.SIGSEGV); time.sleep(30)\n"
     "    if f == 'raw': os.write(1, b'a raw line\\n'); time.sleep(0.2)\n"

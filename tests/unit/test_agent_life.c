@@ -2,6 +2,8 @@
 // Whole lives of an agent against a server that can be cut off, forget, be late or say no.
 #include "agent_fake.h"
 
+#define DONE "[Done] Executing function."
+
 static void check_all(struct fake *fake, const char *status)
 {
     for (int i = 0; i < fake->count; i++)
@@ -234,6 +236,29 @@ static void replaces_the_runner_after_a_timeout(void **state)
     fake_deinit(&fake);
 }
 
+static void an_end_from_outside_is_the_last_line(void **state)
+{
+    (void)state;
+    struct fake fake;
+    fake_init(&fake);
+    fake.concurrency = 2;
+    struct fake_execution *stuck = fake_add(&fake, "nag"), *other = fake_add(&fake, "nap");
+    stuck->timeout_s = 1;
+    assert_int_equal(fake_run(&fake), AGENT_EXIT_TOLD);
+    assert_string_equal(stuck->status, "failed");
+    assert_string_equal(other->status, "success");
+    assert_true(said(&fake, stuck, "still here"));
+    assert_true(
+        said(&fake, stuck, "timeout: the execution ran longer than 1 s (executionTimeout)"));
+    struct str after = buf_str(&fake.logs);
+    size_t at;
+    assert_true(str_find(after, STR(DONE), &at));
+    after = (struct str){after.at + at, after.len - at};
+    assert_false(str_find(after, str_of(stuck->id), &at));
+    assert_true(str_find(after, STR("\"function\":null,\"message\":\"still here\""), &at));
+    fake_deinit(&fake);
+}
+
 static void end_two(struct fake *fake, struct json body)
 {
     (void)body;
@@ -253,6 +278,8 @@ static void terminates_the_willing_and_the_unwilling(void **state)
     assert_int_equal(fake_run(&fake), AGENT_EXIT_TOLD);
     assert_string_equal(willing->status, "terminated");
     assert_string_equal(not ->status, "terminated");
+    assert_true(said(&fake, not, "terminated, but it did not end within 1 s (drainTime)"));
+    assert_true(said(&fake, not, DONE));
     fake_deinit(&fake);
 }
 
@@ -518,6 +545,7 @@ int main(void)
         cmocka_unit_test(reports_lost_ones_and_goes_on),
         cmocka_unit_test(a_result_that_is_not_json_fails_alone),
         cmocka_unit_test(replaces_the_runner_after_a_timeout),
+        cmocka_unit_test(an_end_from_outside_is_the_last_line),
         cmocka_unit_test(terminates_the_willing_and_the_unwilling),
         cmocka_unit_test(reports_nothing_of_what_was_dropped),
         cmocka_unit_test(hands_back_what_runs_when_stopped),
