@@ -18,11 +18,19 @@
 
 // ── frames ───────────────────────────────────────────────────────────────────────────────────
 
-// False for one that was ended from outside: what its thread still says is nobody's.
-static bool runs(const struct agent *agent, struct str id)
+// Whose line it is: NULL also for one that was ended from outside, whose thread still says
+// something. Its last line waits for what came through the pipes.
+static const struct slot *owner_of(struct agent *agent, const struct log_line *line)
 {
+    struct str id = line->raw_execution;
+    if (id.len < 2)
+        return NULL;
     const struct slot *slot = slots_find(&agent->slots, (struct str){id.at + 1, id.len - 2});
-    return slot && slot->state == SLOT_RUNNING;
+    if (!slot || slot->state != SLOT_RUNNING)
+        return NULL;
+    if (str_is(line->raw_message, "\"" AGENT_DONE_LINE "\""))
+        runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
+    return slot;
 }
 
 static void take_log(struct agent *agent, struct json frame)
@@ -42,7 +50,7 @@ static void take_log(struct agent *agent, struct json frame)
         else if (str_is(key, "message") && json_is(value, JSON_STRING))
             line.raw_message = value.text;
     }
-    if (line.raw_execution.len > 0 && !runs(agent, line.raw_execution))
+    if (line.raw_execution.len > 0 && !owner_of(agent, &line))
         line.raw_execution = line.raw_function = STR_NONE;
     agent->credit_out += line.credit;
     if (agent->credit_out > CREDIT_MOST)

@@ -257,21 +257,12 @@ static void note_duration(struct agent *agent, const struct slot *slot)
     agent->mean_us = agent->mean_us < 0 ? took : agent->mean_us + (took - agent->mean_us) / 8;
 }
 
-// The execution that leaves the runner; its output, which comes through pipes, is all taken first.
-static struct slot *read_end(struct agent *agent, struct json frame, struct outcome *outcome)
-{
-    struct slot *slot = read_outcome(frame, outcome)
-                            ? slots_find_in_runner(&agent->slots, outcome->id, outcome->fence)
-                            : NULL;
-    if (slot)
-        runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
-    return slot;
-}
-
 void work_result(struct agent *agent, struct json frame)
 {
     struct outcome outcome;
-    struct slot *slot = read_end(agent, frame, &outcome);
+    struct slot *slot = read_outcome(frame, &outcome)
+                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
+                            : NULL;
     if (!slot) {
         log_warn(agent->log, "agent", "the runner reported an execution that it was not given");
         return;
@@ -296,7 +287,9 @@ void work_result(struct agent *agent, struct json frame)
 bool work_broken_result(struct agent *agent, struct json beginning, const char *why)
 {
     struct outcome outcome;
-    struct slot *slot = read_end(agent, beginning, &outcome);
+    struct slot *slot = read_outcome(beginning, &outcome)
+                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
+                            : NULL;
     if (!slot)
         return false;
     log_warn(agent->log, "agent", "a result of the runner is not JSON: %s", why);
@@ -365,7 +358,7 @@ static void log_end(struct agent *agent, const struct slot *slot, const char *wh
                             .message = str_of(why)};
     log_sender_add(agent->logs, &line);
     line.level = "INFO";
-    line.message = STR("[Done] Executing function.");
+    line.message = STR(AGENT_DONE_LINE);
     log_sender_add(agent->logs, &line);
 }
 

@@ -294,6 +294,61 @@ def test_terminate_a_running_one(dl, service, api):
     assert api.finished(execution.id, 15)["latestStatus"]["status"] == "terminated"
 
 
+STUBBORN = """
+    import os, subprocess, time
+    class ServiceRunner:
+        def sleep(self, seconds):
+            print("begun")
+            time.sleep(seconds)
+        def partial(self):
+            os.write(1, b"no line end")
+        def program(self):
+            subprocess.run(["echo", "from a program"], check=True)
+        def odd(self):
+            raise ValueError("bad file name: " + os.fsdecode(b"caf\\xe9.txt"))
+"""
+
+
+@pytest.fixture
+def stubborn(dl, plain):
+    made = plain(STUBBORN, {"sleep": {"seconds": "Number"}, "partial": {}, "program": {}, "odd": {}},
+                 executionTimeout=4, drainTime=1)
+    return dl.services.get(service_id=made["id"])
+
+
+def test_logs_of_an_end_from_outside(api, stubborn):
+    """A function that does not end by itself is ended, and its log says why and that it is over."""
+    late = api.run(stubborn.id, "sleep", {"seconds": 60})
+    assert late["latestStatus"]["status"] == "failed"
+    lines = logged(api, stubborn, late["id"])
+    assert [line["message"] for line in lines] == [
+        "begun", "timeout: the execution ran longer than 4 s (executionTimeout)", DONE]
+    assert lines[1]["level"].upper() == "ERROR" and {line["functionName"] for line in lines} == {"sleep"}
+    api.ready(stubborn.id)
+    identity = api.execute(stubborn.id, "sleep", {"seconds": 60})["id"]
+    harness.wait_for("it runs", lambda: api.status_of(identity) == "in-progress")
+    api.post(f"/executions/{identity}/terminate")
+    assert api.finished(identity, 15)["latestStatus"]["status"] == "terminated"
+    assert [line["message"] for line in logged(api, stubborn, identity)] == [
+        "begun", "terminated, but it did not end within 1 s (drainTime)", DONE]
+
+
+def test_lines_of_programs(api, stubborn):
+    """They are their execution's, whole or not, come before its last line, and are found by its function."""
+    for function, text in (("partial", "no line end"), ("program", "from a program"), ("partial", "no line end")):
+        execution = api.run(stubborn.id, function)
+        assert [line["message"] for line in logged(api, stubborn, execution["id"])] == [text, DONE]
+        found = lines_of(api, stubborn, functionName=function)
+        assert text in [line["message"] for line in found if line["executionId"] == execution["id"]]
+
+
+def test_an_error_that_is_no_unicode_fails_alone(api, stubborn):
+    beside = api.execute(stubborn.id, "sleep", {"seconds": 2})["id"]
+    odd = api.run(stubborn.id, "odd")["latestStatus"]
+    assert odd["status"] == "failed" and "bad file name: caf?.txt" in odd["error"]["message"]
+    assert api.finished(beside)["latestStatus"]["status"] == "success"
+
+
 def test_terminate_a_queued_one(api, plain):
     service = plain("class ServiceRunner:\n    def run(self, value):\n        return value\n", {"run": {"value": "Json"}},
                     ready=False, active=False)

@@ -130,6 +130,7 @@ static const char fake_runner[] =
     "    if f == 'chatty':\n"
     "        for i in range(3000): log(e, 'line %d ' % i + 'x' * 1000)\n"
     "    if f == 'garbled': out = dict(status='failed', error=dict(message='half \\ud800'))\n"
+    "    log(e, '[Done] Executing function.')\n"
     "    now = int(time.time() * 1000)\n"
     "    send(t='result', id=e['id'], fence=e['fence'], startedAt=now, endedAt=now, **out)\n"
     "    if f == 'reset': send(t='reset')\n"

@@ -85,6 +85,11 @@ static void output_without_a_line_end_stays_with_its_execution(void **state)
     assert_true(said(&fake, first, "one") && said(&fake, first, "two"));
     assert_true(said(&fake, next, "a raw line"));
     assert_true(said(&fake, last, "no line end"));
+    struct str after = buf_str(&fake.logs);
+    size_t at;
+    assert_true(str_find(after, STR(DONE), &at));
+    after = (struct str){after.at + at, after.len - at};
+    assert_false(str_find(after, str_of(first->id), &at));
     fake_deinit(&fake);
 }
 
@@ -250,8 +255,11 @@ static void an_end_from_outside_is_the_last_line(void **state)
     assert_true(said(&fake, stuck, "still here"));
     assert_true(
         said(&fake, stuck, "timeout: the execution ran longer than 1 s (executionTimeout)"));
+    assert_true(said(&fake, stuck, DONE));
     struct str after = buf_str(&fake.logs);
     size_t at;
+    assert_true(str_find(after, STR("timeout: "), &at));
+    after = (struct str){after.at + at, after.len - at};
     assert_true(str_find(after, STR(DONE), &at));
     after = (struct str){after.at + at, after.len - at};
     assert_false(str_find(after, str_of(stuck->id), &at));
