@@ -127,6 +127,47 @@ def test_threads_that_outlive_their_execution(start):
     assert late[1]["message"].startswith("Exception in thread background\nTraceback")
 
 
+def test_exceptions_of_threads_belong_to_their_execution(start):
+    agent = start("""
+        import _thread, threading
+        class Own(threading.Thread):
+            def run(self):
+                print("own")
+                raise ValueError("in own")
+        def target():
+            print("target", end="")
+            raise ValueError("in target")
+        def low(started, text="", more=""):
+            started.release()
+            print(text + more)
+            raise ValueError("in low")
+        def run():
+            for one in (Own(name="first"), threading.Thread(target=target, name="second")):
+                one.start()
+                one.join()
+        def start_low():
+            started = _thread.allocate_lock()
+            started.acquire()
+            before = _thread._count()
+            _thread.start_new_thread(low, (started, "low"), {"more": "er"})
+            started.acquire()
+            while _thread._count() > before: pass
+        def wrong(): _thread.start_new_thread("nothing", ())
+    """)
+    agent.load(["run", "start_low", "wrong"])
+    agent.output("e1")
+    assert [text.rpartition("\n")[2] for level, text in entries(agent, "e1")] == [
+        "own", "ValueError: in own", "target", "ValueError: in target", DONE]
+    errors = [text for level, text in entries(agent, "e1") if level == "ERROR"]
+    assert errors[0].startswith("Exception in thread first\nTraceback")
+    assert errors[1].startswith("Exception in thread second\nTraceback") and "drover_" not in errors[1]
+    agent.output("e2", "start_low")
+    lines = agent.lines("e2")
+    assert lines[0] == "lower" and "ValueError: in low" in lines and lines[-1] == DONE
+    assert "must be callable" in agent.call("e3", "wrong")["error"]["message"]
+    assert agent.lines() == []
+
+
 def test_done_comes_before_the_result(start):
     agent = start("""
         def run(): print("x")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What user code prints and logs, as log entries tagged with the execution of their thread."""
+import _thread
 import codecs
 import io
 import logging
@@ -26,8 +27,11 @@ tag = Tag()
 
 
 def cut_own_frames(tb):
-    """A traceback without the runner's frames, from the first one of user code on."""
-    while tb is not None and os.path.dirname(tb.tb_frame.f_code.co_filename) == HOME:
+    """A traceback without the runner's frames (or a thread's), from the first one of user code on."""
+    while tb is not None:
+        name = tb.tb_frame.f_code.co_filename
+        if os.path.dirname(name) != HOME and name != threading.__file__:
+            break
         tb = tb.tb_next
     return tb
 
@@ -243,17 +247,26 @@ class Logs:
             self.finish()
             tag.execution = before
 
+    def _thread(self, execution, call, *args, **kwargs):
+        """A thread's whole life as a part of execution; also what is said of its exception."""
+        tag.execution = execution
+        try:
+            call(*args, **kwargs)
+        finally:
+            self.finish()
+
     def _follow_threads(self):
         """Threads that an execution starts, and work that it gives to pools, belong to it."""
         logs = self
         start = threading.Thread.start
+        start_new = _thread.start_new_thread
 
         def start_tagged(thread):
             execution = tag.execution
             if execution is not None and "run" not in thread.__dict__:
                 def run():
                     del thread.run
-                    logs._tagged(execution, thread.run, (), {})
+                    logs._thread(execution, thread.run)
                 thread.run = run
             try:
                 start(thread)
@@ -261,7 +274,14 @@ class Logs:
                 thread.__dict__.pop("run", None)
                 raise
 
+        def start_new_tagged(call, args, *kwargs):
+            execution = tag.execution
+            if execution is None or not callable(call) or not isinstance(args, tuple):
+                return start_new(call, args, *kwargs)
+            return start_new(logs._thread, (execution, call) + args, *kwargs)
+
         threading.Thread.start = start_tagged
+        _thread.start_new_thread = _thread.start_new = start_new_tagged
         if "concurrent.futures.thread" in sys.modules:
             self.follow_pools(sys.modules["concurrent.futures.thread"])
         else:
