@@ -13,7 +13,6 @@
 #define TICK_MS       100
 #define STOP_GRACE_MS 5000   // for a runner that was told to stop and has nothing to do
 #define LAST_WORDS_MS 10000  // how long reports and log lines may take at the agent's end
-#define SCRATCH_MAX   (4u << 20)
 #define WORDS_MAX     (64u << 10)
 
 static const char *state_word(enum life life)
@@ -380,7 +379,6 @@ int agent_run(const struct agent_spec *spec, struct log *log)
     agent->clock = clock_system();
     agent->arena = arena_new();
     agent->mean_us = -1;
-    agent->scratch = BUF_INIT(SCRATCH_MAX);
     agent->last_words = BUF_INIT(WORDS_MAX);
     slots_init(&agent->slots);
     open_agent(agent);
@@ -389,7 +387,6 @@ int agent_run(const struct agent_spec *spec, struct log *log)
     loop_free(agent->loop);
     int exit_code = agent->exit_code;
     slots_deinit(&agent->slots);
-    buf_deinit(&agent->scratch);
     buf_deinit(&agent->last_words);
     arena_free(agent->arena);
     mem_free(agent);

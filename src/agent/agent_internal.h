@@ -76,7 +76,6 @@ struct agent {
     int64_t credit_out;      // bytes of log frames of this runner that are not stored yet
     int64_t credit_stale;    // the same of runners that have ended
     int64_t credit_to_give;  // stored, not yet given back
-    struct buf scratch;
 };
 
 static inline int64_t agent_now(const struct agent *agent) { return clock_mono(agent->clock); }

@@ -6,11 +6,12 @@
 #include "base/mem.h"
 #include "net/frame.h"
 
-#define SHORT_US      50000  // executions below this in the mean are short: more are asked for ahead
-#define WAIT_MOST_MS  250    // a prefetched one that waits longer goes back
-#define REPORTS_AHEAD 4      // times concurrency: reports on their way that do not count as held
-#define REPORTS_LEAST 16
-#define CANCEL_GRACE  30000  // ms, for a service that says no drain time
+#define SHORT_US       50000  // executions below this in the mean are short: more are asked for ahead
+#define WAIT_MOST_MS   250    // a prefetched one that waits longer goes back
+#define REPORTS_AHEAD  4      // times concurrency: reports on their way that do not count as held
+#define REPORTS_LEAST  16
+#define PROGRESS_TEXTS (1u << 20)  // bytes of a progress beside its output
+#define CANCEL_GRACE   30000       // ms, for a service that says no drain time
 
 // ── in ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -304,6 +305,17 @@ bool work_broken_result(struct agent *agent, struct json beginning, const char *
     return true;
 }
 
+static void log_line(struct agent *agent, const struct slot *slot, const char *level,
+                     const char *message)
+{
+    struct log_line line = {.at = clock_wall(agent->clock),
+                            .level = level,
+                            .execution = slot_id(slot),
+                            .raw_function = buf_str(&slot->function),
+                            .message = str_of(message)};
+    log_sender_add(agent->logs, &line);
+}
+
 void work_progress(struct agent *agent, struct json frame)
 {
     struct outcome outcome;
@@ -312,8 +324,9 @@ void work_progress(struct agent *agent, struct json frame)
                             : NULL;
     if (!slot || slot->state != SLOT_RUNNING)
         return;
-    buf_clear(&agent->scratch);
-    struct json_writer w = JSON_WRITER(&agent->scratch);
+    _cleanup_buf_ struct buf members = BUF_INIT(PROGRESS_TEXTS +
+                                                (size_t)agent->assignment.output_bytes);
+    struct json_writer w = JSON_WRITER(&members);
     json_w_pair_str(&w, "id", slot_id(slot));
     json_w_pair_int(&w, "fence", slot->fence);
     json_w_pair_raw(&w, "percent", outcome.percent.text);
@@ -321,8 +334,12 @@ void work_progress(struct agent *agent, struct json frame)
     json_w_pair_raw(&w, "message", outcome.message.text);
     json_w_pair_raw(&w, "output", outcome.output.text);
     json_w_pair_int(&w, "at", clock_wall(agent->clock));
-    if (!agent->scratch.over)
-        link_progress(agent->link, buf_str(&agent->scratch));
+    if (members.over)
+        log_line(
+            agent, slot, "WARNING",
+            "a progress was left out: its output is over --max-output, or its message too long");
+    else
+        link_progress(agent->link, buf_str(&members));
 }
 
 // ── orders ───────────────────────────────────────────────────────────────────────────────────
@@ -348,23 +365,10 @@ static int64_t grace_ms(const struct agent *agent)
     return agent->assignment.drain_ms > 0 ? agent->assignment.drain_ms : CANCEL_GRACE;
 }
 
-// The last lines of an execution that its runner does not end.
-static void log_end(struct agent *agent, const struct slot *slot, const char *why)
-{
-    struct log_line line = {.at = clock_wall(agent->clock),
-                            .level = "ERROR",
-                            .execution = slot_id(slot),
-                            .raw_function = buf_str(&slot->function),
-                            .message = str_of(why)};
-    log_sender_add(agent->logs, &line);
-    line.level = "INFO";
-    line.message = STR(AGENT_DONE_LINE);
-    log_sender_add(agent->logs, &line);
-}
-
 static void report_terminated(struct agent *agent, struct slot *slot, const char *why)
 {
-    log_end(agent, slot, why);
+    log_line(agent, slot, "ERROR", why);
+    log_line(agent, slot, "INFO", AGENT_DONE_LINE);
     buf_clear(&slot->text);
     struct json_writer w = JSON_WRITER(&slot->text);
     w.comma = true;
@@ -455,7 +459,8 @@ static void give_up(struct agent *agent, struct slot *slot)
         snprintf(why, sizeof(why),
                  "timeout: the execution ran longer than %lld s (executionTimeout)",
                  (long long)(slot->timeout_ms / 1000));
-        log_end(agent, slot, why);
+        log_line(agent, slot, "ERROR", why);
+        log_line(agent, slot, "INFO", AGENT_DONE_LINE);
         set_failed(agent, slot, "TimeoutError", why);
         slots_move(&agent->slots, slot, SLOT_NEWS);
         snprintf(why, sizeof(why), "an execution was over its timeout");

@@ -15,7 +15,6 @@
 #define RETRY_MOST_MS   2000
 #define FULL_PAUSE_MS   5     // before asking for work when there is no room for it
 #define UNRECORDED_MS   3000  // a report that is not answered for so long is repeated
-#define PROGRESS_MAX    (4u << 20)
 #define FAILURE_MAX     (256u << 10)
 #define IDLE_FREE       20  // so many idle answers in a row are no sign of trouble
 
@@ -191,8 +190,14 @@ void link_set_capacity(struct link *link, int64_t capacity) { link->capacity = c
 
 void link_progress(struct link *link, struct str members)
 {
-    if (link->progress.len + members.len + 4 > link->progress.max)
-        return;
+    size_t size = members.len + 3;
+    size_t max = PROGRESS_MAX + size > link->progress.max ? PROGRESS_MAX + size
+                                                          : link->progress.max;
+    if (link->progress.len + size > max) {  // the newest is what counts
+        buf_clear(&link->progress);
+        max = PROGRESS_MAX + size;
+    }
+    link->progress.max = max;
     if (link->progress.len > 0)
         buf_add_char(&link->progress, ',');
     buf_add_char(&link->progress, '{');

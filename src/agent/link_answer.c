@@ -4,7 +4,6 @@
 #include "agent/link_internal.h"
 #include "base/mem.h"
 
-#define PROGRESS_MAX   (4u << 20)
 #define IDLE_ANSWER_MS 10
 
 static void move_sent(struct link *link, int64_t seq, bool answered)
@@ -25,13 +24,15 @@ void link_take_back(struct exchange *exchange)
 {
     struct link *link = exchange->link;
     move_sent(link, exchange->seq, false);
-    if (exchange->progress.len > 0 && exchange->progress.len + link->progress.len < PROGRESS_MAX) {
-        if (link->progress.len > 0) {  // the older ones first
-            buf_add_char(&exchange->progress, ',');
-            buf_add_str(&exchange->progress, buf_str(&link->progress));
+    struct buf *older = &exchange->progress, *newer = &link->progress;
+    older->max = newer->max > older->max ? newer->max : older->max;
+    if (older->len > 0 && older->len + newer->len < older->max) {
+        if (newer->len > 0) {
+            buf_add_char(older, ',');
+            buf_add_str(older, buf_str(newer));
         }
-        buf_deinit(&link->progress);
-        link->progress = buf_take(&exchange->progress);
+        buf_deinit(newer);
+        *newer = buf_take(older);
     }
     if (exchange->failure && !link->failure_told)
         link->failure_sent = false;

@@ -108,6 +108,7 @@ struct buf link_compose(struct link *link, struct exchange *exchange)
     write_news(&w, link, exchange, NEWS_RETURNED);
     if (link->progress.len > 0) {
         exchange->progress = buf_take(&link->progress);
+        link->progress.max = PROGRESS_MAX;
         json_w_key(&w, "progress");
         buf_add_char(&body, '[');
         buf_add_str(&body, buf_str(&exchange->progress));

@@ -6,6 +6,8 @@
 #include "agent/link.h"
 #include "base/list.h"
 
+#define PROGRESS_MAX (4u << 20)  // bytes of progress that wait, beside the largest one
+
 struct exchange {  // one under way
     struct list node;
     struct link *link;

@@ -236,6 +236,27 @@ def test_progress(api, service):
     assert any("step" in str(one.get("message")) for one in log)
 
 
+def test_large_progress(api, dl, plain):
+    """What --max-output allows comes through, what it does not is told in the log; percents are 0 to 100."""
+    made = plain("""
+        class ServiceRunner:
+            def run(self, progress, size):
+                progress.update(progress=-5, message="m" * (3 << 20))
+                progress.update(progress=150, output="x" * size)
+                progress.update(progress=60, message="next")
+    """, {"run": {"size": "Integer"}})
+    service = dl.services.get(service_id=made["id"])
+    execution = api.run(service.id, "run", {"size": 15 << 20})
+    log = [one for one in execution["statusLog"] if one["status"] == "in-progress" and one.get("message")]
+    assert len(log[0]["message"]) < 66000 and log[0]["message"].endswith("[cut: 65536 of 3145728 bytes]")
+    assert 15 << 20 in [len(one.get("output") or "") for one in execution["statusLog"]]
+    assert {one["percentComplete"] for one in execution["statusLog"]} <= {0, 60, 100}
+    execution = api.run(service.id, "run", {"size": 17 << 20})
+    assert execution["latestStatus"]["status"] == "success"
+    warnings = [line["message"] for line in logged(api, service, execution["id"]) if line["level"].upper() == "WARNING"]
+    assert len(warnings) == 1 and "--max-output" in warnings[0]
+
+
 @pytest.mark.core
 def test_logs(dl, api, service, capsys):
     execution = service.execute(function_name="talk", execution_input={"lines": 3}, project_id=service.project_id).wait()

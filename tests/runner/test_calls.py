@@ -157,7 +157,7 @@ def test_outputs_without_json_say_what_and_where(start):
     assert "output.a has a key of type tuple: (1, 2)" in message("key")
     assert "output is of type bytes" in message("bytes")
     assert "not valid Unicode" in message("surrogate")
-    assert "2002 bytes of JSON, the limit is 1000 (limits.outputBytes)" in message("big")
+    assert "2002 bytes of JSON, the limit is 1000 (--max-output)" in message("big")
     assert agent.output("e8", kind="fits") == "x" * 900
     assert agent.output("e9", kind="tuple") == [1, [2]]
     assert agent.output("e10", kind="keys") == {"1": 4, "null": 3}

@@ -147,10 +147,33 @@ def test_progress_frames(start):
                 return str(error)
     """)
     agent.load(["run"])
-    assert "output.output is of type set" in agent.output("e1")
+    assert "output is of type set" in agent.output("e1")
     frames = [one for one in agent.seen if one["t"] == "progress"]
     assert [one["percent"] for one in frames] == [10, 50, 90]
     assert frames[0] == {"t": "progress", "id": "e1", "fence": 7, "percent": 10,
                          "status": "in-progress", "message": "begun", "output": None}
     assert frames[1]["output"] == {"n": 1}
     assert frames[2]["duration"] == 1.5 and frames[2]["action"] == "approve"
+
+
+def test_progress_keeps_its_bounds(start):
+    agent = start("""
+        def run(progress):
+            for one in (150, -5, float("nan"), "half", None, 10 ** 400, True, 33.5, "40"):
+                progress.update(progress=one, message=one)
+        def long(progress):
+            progress.update(message="é" * 100000, output="x" * 900)
+            progress.update(message="too much", output="x" * 1000)
+    """)
+    agent.load(["run", "long"], limits={"outputBytes": 1000})
+    assert agent.call("e1")["status"] == "success"
+    frames = [one for one in agent.seen if one["t"] == "progress"]
+    assert [one["percent"] for one in frames] == [100, 0, None, None, None, 100, 1, 33.5, 40]
+    assert [one["message"] for one in frames][:5] == ["150", "-5", "nan", "half", None]
+    agent.seen.clear()
+    assert agent.call("e2", "long")["status"] == "success"
+    first, second = [one for one in agent.seen if one["t"] == "progress"]
+    assert first["message"] == "é" * 32768 + " [cut: 65536 of 200000 bytes]" and len(first["output"]) == 900
+    assert second["message"] == "too much" and second["output"] is None
+    assert agent.lines("e2")[0] == ("progress.update: the output has 1002 bytes of JSON, the limit is 1000"
+                                    " (--max-output), and was left out")

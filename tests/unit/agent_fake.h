@@ -67,7 +67,7 @@ struct fake {
 
     // What was seen.
     int hellos, exchanges, unknown_sessions;
-    size_t most_given;
+    size_t most_given, largest_progress;
     char failure[3000], last_state[16], hello_held[200];
     struct buf logs;
 
@@ -114,6 +114,9 @@ static const char fake_runner[] =
     "    f, out = e['function'], dict(status='success', output=e['input'])\n"
     "    if f == 'slow': time.sleep(0.4)\n"
     "    if f == 'nap': time.sleep(2.5)\n"
+    "    if f == 'painter':\n"
+    "        for n in (900000, 3000000):\n"
+    "            send(t='progress', id=e['id'], fence=e['fence'], percent=1, output='x' * n)\n"
     "    while f == 'nag': log(e, 'still here'); time.sleep(0.05)\n"
     "    if f == 'hang': time.sleep(60)\n"
     "    if f == 'die': os.kill(os.getpid(), signal.SIGSEGV); time.sleep(30)\n"
@@ -466,6 +469,12 @@ static inline void fake_exchange(struct fake *fake, struct http_request *request
     struct json failure = fake_member(body, "failure");
     if (failure.text.len > 0)
         snprintf(fake->failure, sizeof(fake->failure), STR_FMT, STR_ARG(failure.text));
+    struct json_iter it = json_each(fake_member(body, "progress"));
+    struct str none;
+    for (struct json entry; json_next(&it, &none, &entry);) {
+        size_t size = fake_member(entry, "output").text.len;
+        fake->largest_progress = size > fake->largest_progress ? size : fake->largest_progress;
+    }
     if (fake->on_exchange)
         fake->on_exchange(fake, body);
     if (fake->too_large > 0 && body.text.len >= (size_t)fake->too_large) {

@@ -93,6 +93,21 @@ static void output_without_a_line_end_stays_with_its_execution(void **state)
     fake_deinit(&fake);
 }
 
+static void a_progress_over_the_limit_is_told_in_the_log(void **state)
+{
+    (void)state;
+    struct fake fake;
+    fake_init(&fake);
+    struct fake_execution *painter = fake_add(&fake, "painter");
+    assert_int_equal(fake_run(&fake), AGENT_EXIT_TOLD);
+    check_all(&fake, "success");
+    assert_int_equal(fake.largest_progress, 900002);
+    assert_true(
+        said(&fake, painter,
+             "a progress was left out: its output is over --max-output, or its message too long"));
+    fake_deinit(&fake);
+}
+
 static void lose_first_answers(struct fake *fake, struct json body)
 {
     if (json_count(fake_member(body, "results")) > 0 && fake->marks[0]++ < 3)
@@ -546,6 +561,7 @@ int main(void)
         cmocka_unit_test(runs_everything_once_and_drains),
         cmocka_unit_test(reports_what_functions_do),
         cmocka_unit_test(output_without_a_line_end_stays_with_its_execution),
+        cmocka_unit_test(a_progress_over_the_limit_is_told_in_the_log),
         cmocka_unit_test(repeats_results_until_they_are_recorded),
         cmocka_unit_test(survives_a_restarted_server),
         cmocka_unit_test(does_not_start_what_comes_too_late),

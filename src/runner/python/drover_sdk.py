@@ -10,10 +10,11 @@ import threading
 
 import drover_logs
 from drover_logs import clean
-from drover_output import DEPTH, encode
+from drover_output import DEPTH, TooLarge, encode
 
 ENTITIES = ("Dataset", "Item", "Annotation", "Execution", "Task", "Assignment", "Service",
             "Package", "Project", "Recipe", "Model")
+SAID_MAX = 64 << 10  # bytes of a progress message that are kept
 TYPES = frozenset(ENTITIES) | frozenset(name + "[]" for name in ENTITIES)
 
 
@@ -204,7 +205,7 @@ class Sdk:
 
     def progress(self, invoke):
         limits = self._load.get("limits") or {}
-        depth = (limits.get("jsonDepth") or DEPTH) + 1  # the output is a member of the frame
+        depth = limits.get("jsonDepth") or DEPTH
         return self.classes()[0](self._channel, invoke, (limits.get("outputBytes") or 0, depth))
 
     def context(self, invoke, progress):
@@ -246,7 +247,27 @@ class Sdk:
 
 def said(text):
     """A text of progress.update, whatever it was given as."""
-    return None if text is None else clean(str(text))
+    if text is None:
+        return None
+    data = clean(str(text)).encode()
+    if len(data) <= SAID_MAX:
+        return data.decode()
+    kept = data[:SAID_MAX].decode("utf-8", "ignore")
+    return "%s [cut: %d of %d bytes]" % (kept, len(kept.encode()), len(data))
+
+
+def percent(value):
+    """0 to 100, whatever was given; None for what is no number."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return 100 if value > 0 else 0
+    except (TypeError, ValueError):
+        return None
+    if number != number:
+        return None
+    number = min(max(number, 0.0), 100.0)
+    return int(number) if number.is_integer() else number
 
 
 class _Cancellable:
@@ -284,13 +305,21 @@ class _Progress(_Cancellable):
 
     def update(self, status=None, progress=0, message=None, output=None, duration=None,
                action=None):
-        members = {"percent": progress, "status": said(status), "message": said(message)}
+        members = {"percent": percent(progress), "status": said(status), "message": said(message)}
         if duration is not None:
             members["duration"] = duration
         if action is not None:
             members["action"] = action
-        members["output"] = output
-        data = encode(members, *self._limits)[1:-1]
+        members["output"] = None
+        data = encode(members)[1:-len("null}")] + self._output(output)
         if data != self._last:
             self._last = data
             self._channel.progress(self._invoke, data)
+
+    def _output(self, output):
+        """Its JSON; null and a line in the log where it is too large to be told."""
+        try:
+            return encode(output, *self._limits)
+        except TooLarge as error:
+            self._channel.log(self._invoke, "WARNING", "progress.update: %s, and was left out" % error)
+            return b"null"
