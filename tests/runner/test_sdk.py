@@ -81,8 +81,8 @@ PROJECT = {"id": "p1", "name": "project", "org": {"id": "o", "name": "org"}}
 
 
 def load(agent, platform, functions, **more):
-    return agent.load(functions, sdk=platform.sdk, service=SERVICE, package=PACKAGE,
-                      project=PROJECT, **more)
+    return agent.load(functions, **{"sdk": platform.sdk, "service": SERVICE, "package": PACKAGE,
+                                    "project": PROJECT, **more})
 
 
 def test_user_code_finds_the_sdk_signed_in(start, platform, tmp_path):
@@ -214,6 +214,19 @@ def test_a_service_runner(start, platform):
     agent.output("e5", "reset")
     agent.until(t="reset")
     assert agent.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["cpu", "rabbitmq"])
+def test_services_with_an_autoscaler(start, platform, kind):
+    agent = start("""
+        def run(context):
+            scaler = context.service.runtime.autoscaler
+            return [context.service.name, context.service.runtime.concurrency, scaler and scaler.max_replicas]
+    """)
+    service = {**SERVICE, "runtime": {"concurrency": 10, "autoscaler": {
+        "type": kind, "minReplicas": 1, "maxReplicas": 3}}}
+    load(agent, platform, ["run"], service=service)
+    assert agent.output("e1") == ["service", 10, None if kind == "cpu" else 3]
 
 
 def test_constructors_whose_inputs_cannot_be_read(start, platform):

@@ -152,10 +152,19 @@ class Sdk:
                     package = dl.Package.from_json(_json=self._load["package"], client_api=api,
                                                    project=project)
                 if self._load.get("service"):
-                    service = dl.Service.from_json(_json=self._load["service"], client_api=api,
-                                                   package=package, project=project)
+                    service = self._service(dl, package, project)
                 self._entities = (service, package, project)
             return self._entities
+
+    def _service(self, dl, package, project):
+        given = {"client_api": dl.client_api, "package": package, "project": project}
+        service = self._load["service"]
+        try:
+            return dl.Service.from_json(_json=service, **given)
+        except NotImplementedError:
+            # Its autoscaler is of a type (cpu) that dtlpy names but cannot read.
+            runtime = {**service["runtime"], "autoscaler": None}
+            return dl.Service.from_json(_json={**service, "runtime": runtime}, **given)
 
     # Inputs
 
