@@ -11,6 +11,7 @@
 
 struct login {  // in the call's arena
     struct call *call;
+    struct login_try attempt;
     struct str email, password, new_password;
     struct user user;
     bool found, matches;
@@ -55,22 +56,21 @@ static void pool_done(void *arg)
     login->done(login);
 }
 
-static void hash_on_pool(struct login *login, void (*work)(struct login *),
-                         void (*done)(struct login *))
+static int hash_on_pool(struct login *login, void (*work)(struct login *),
+                        void (*done)(struct login *), struct err *err)
 {
     struct api *api = login->call->api;
-    struct err err = ERR_INIT;
     if (api->hashing >= HASHES_MAX) {
-        err_set(&err, ERR_BUSY, "%d passwords are being checked at this moment; try again",
+        err_set(err, ERR_BUSY, "%d passwords are being checked at this moment; try again",
                 HASHES_MAX);
-        err.retry_after = 1;
-        call_finish(login->call, &err);
-        return;
+        err->retry_after = 1;
+        return -1;
     }
     api->hashing++;
     login->work = work;
     login->done = done;
     loop_work(api->config.platform->loop, pool_work, pool_done, login);
+    return 0;
 }
 
 static void verify_work(struct login *login)
@@ -93,6 +93,53 @@ static void verify_and_hash_work(struct login *login)
         login->matches = false;
 }
 
+// ── what is verified passes the guard first ──────────────────────────────────────────────────
+
+static int read_user(struct call *call, struct err *err)
+{
+    struct login *login = call->data;
+    struct op *op = &call->op;
+    login->found = tx_get(op->tx, &user_entity, login->email, &login->user, op->arena, err) == 0;
+    if (!login->found && err->kind != ERR_NOT_FOUND)
+        return -1;
+    *err = ERR_INIT;
+    return 0;
+}
+
+static void leave(struct login *login, enum login_outcome outcome)
+{
+    const struct clock *clock = login->call->op.platform->clock;
+    login_guard_leave(login->call->api->guard, &login->attempt, outcome, clock_mono(clock));
+}
+
+static void user_read(struct call *call, struct err *err)
+{
+    struct login *login = call->data;
+    if (err->kind == ERR_NONE && hash_on_pool(login, login->work, login->done, err) == 0)
+        return;
+    leave(login, LOGIN_VOID);
+    call_finish(call, err);
+}
+
+static void admitted(void *arg, const struct err *err)
+{
+    struct login *login = arg;
+    if (err)
+        call_finish(login->call, err);
+    else
+        call_run(login->call, OP_READ, read_user, user_read);
+}
+
+static void guarded(struct login *login, void (*work)(struct login *), void (*done)(struct login *))
+{
+    struct call *call = login->call;
+    login->work = work;
+    login->done = done;
+    login->attempt = (struct login_try){
+        .account = login->email, .address = call->op.caller.address, .go = admitted, .arg = login};
+    login_guard_enter(call->api->guard, &login->attempt, clock_mono(call->op.platform->clock));
+}
+
 // ── login ────────────────────────────────────────────────────────────────────────────────────
 
 static void write_tokens(struct call *call, const struct user *user)
@@ -113,47 +160,25 @@ static void login_verified(struct login *login)
 {
     struct call *call = login->call;
     struct err err = ERR_INIT;
+    leave(login, login->matches ? LOGIN_GOOD : LOGIN_BAD);
     if (!login->matches) {
         err_set(&err, ERR_UNAUTHENTICATED, "The e-mail address or the password is wrong");
         call_finish(call, &err);
         return;
     }
-    login_guard_clear(call->api->guard, login->email, call->op.caller.address);
     write_tokens(call, &login->user);
     call_finish(call, NULL);
-}
-
-static int read_user(struct call *call, struct err *err)
-{
-    struct login *login = call->data;
-    struct op *op = &call->op;
-    login->found = tx_get(op->tx, &user_entity, login->email, &login->user, op->arena, err) == 0;
-    if (!login->found && err->kind != ERR_NOT_FOUND)
-        return -1;
-    *err = ERR_INIT;
-    return 0;
-}
-
-static void login_read(struct call *call, struct err *err)
-{
-    if (err->kind != ERR_NONE)
-        call_finish(call, err);
-    else
-        hash_on_pool(call->data, verify_work, login_verified);
 }
 
 static int login_with_password(struct call *call, struct err *err)
 {
     struct login *login = login_new(call);
     struct str email;
-    int64_t now = clock_mono(call->op.platform->clock);
     if (text_field(call, "username", &email, err) ||
         text_field(call, "password", &login->password, err) ||
         email_read(email, "username", call->op.arena, &login->email, err))
         return -1;
-    if (login_guard_check(call->api->guard, login->email, call->op.caller.address, now, err))
-        return -1;
-    call_run(call, OP_READ, read_user, login_read);
+    guarded(login, verify_work, login_verified);
     return 0;
 }
 
@@ -211,28 +236,20 @@ static int password_store(struct call *call, struct err *err)
 static void password_hashed(struct login *login)
 {
     struct call *call = login->call;
+    bool wrong = !login->matches && login->err.kind == ERR_NONE;
+    leave(login, login->matches ? LOGIN_GOOD : wrong ? LOGIN_BAD : LOGIN_VOID);
     if (!login->matches) {
-        if (login->err.kind == ERR_NONE)
+        if (wrong)
             err_field(&login->err, "oldPassword", "The present password is wrong");
         call_finish(call, &login->err);
         return;
     }
-    login_guard_clear(call->api->guard, login->email, call->op.caller.address);
     call_run(call, OP_WRITE, password_store, refresh_done);
-}
-
-static void password_read(struct call *call, struct err *err)
-{
-    if (err->kind != ERR_NONE)
-        call_finish(call, err);
-    else
-        hash_on_pool(call->data, verify_and_hash_work, password_hashed);
 }
 
 int password_handle(struct call *call, struct err *err)
 {
     struct login *login = login_new(call);
-    int64_t now = clock_mono(call->op.platform->clock);
     login->email = call->op.caller.user_id;
     if (call->op.caller.kind == CALLER_SERVICE)
         return err_set(err, ERR_DENIED, "A service has no password");
@@ -240,9 +257,7 @@ int password_handle(struct call *call, struct err *err)
         text_field(call, "newPassword", &login->new_password, err) ||
         password_check(login->new_password, "newPassword", err))
         return -1;
-    if (login_guard_check(call->api->guard, login->email, call->op.caller.address, now, err))
-        return -1;
-    call_run(call, OP_READ, read_user, password_read);
+    guarded(login, verify_and_hash_work, password_hashed);
     return 0;
 }
 
@@ -287,10 +302,8 @@ static int invite_check(struct call *call, struct err *err)
 
 static void invite_checked(struct call *call, struct err *err)
 {
-    if (err->kind != ERR_NONE)
+    if (err->kind != ERR_NONE || hash_on_pool(call->data, hash_work, invite_hashed, err))
         call_finish(call, err);
-    else
-        hash_on_pool(call->data, hash_work, invite_hashed);
 }
 
 int invite_handle(struct call *call, struct err *err)

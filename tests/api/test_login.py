@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may come in: API keys, tokens, passwords, refresh; and who may not."""
 import base64
+import concurrent.futures
 import json
 import time
 
@@ -183,6 +184,41 @@ def test_login_rate(own_server):
     body["password"] = (server.data / "admin-password").read_text().strip()
     assert api.call("POST", "/token?default", body).status_code == 429
     assert api.get("/users/me")["email"] == "admin@localhost"
+
+
+def from_address(server, address):
+    """An API whose connections come from that loopback address."""
+    class Bound(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *args, **kwargs):
+            super().init_poolmanager(*args, source_address=(address, 0), **kwargs)
+    api = harness.Api(server, None)
+    api.session.mount("http://", Bound())
+    return api
+
+
+def test_a_blocked_address_locks_nobody_out(own_server):
+    server, _ = own_server(login_tries="5")
+    password = (server.data / "admin-password").read_text().strip()
+    guesser = from_address(server, "127.0.0.5")
+    for number in range(5):
+        guesser.bad(401, "POST", "/token", {"type": "user_credentials", "username": f"u{number}@x.y", "password": "guess"})
+    body = {"type": "user_credentials", "username": "admin@localhost", "password": "guess"}
+    for _ in range(10):
+        assert "from this address" in guesser.bad(429, "POST", "/token", body)["message"]
+    assert from_address(server, "127.0.0.6").post("/token", dict(body, password=password))["id_token"]
+
+
+def test_good_logins_at_once(own_server):
+    server, _ = own_server(login_tries="5")
+    password = (server.data / "admin-password").read_text().strip()
+    body = {"type": "user_credentials", "username": "admin@localhost", "password": password}
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: harness.Api(server, None).call("POST", "/token", body).status_code, range(20)))
+    assert answers == [200] * 20
+    body["password"] = "guess"
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: harness.Api(server, None).call("POST", "/token", body).status_code, range(20)))
+    assert sorted(answers) == [401] * 5 + [429] * 15
 
 
 def test_data_folder_is_used_by_one_server(own_server, tmp_path):
