@@ -4,23 +4,40 @@
 #include "api/page.h"
 #include "api/route_table.h"
 
+static int complete(struct call *call, void *row, struct err *err)
+{
+    return member_complete(&call->op, row, err);
+}
+
 static int get_members(struct call *call, struct err *err)
 {
-    struct page page = {.entity = &member_entity};
+    struct page page = {.entity = &member_entity, .complete = complete};
     page.filter = filter_eq_text(&member_entity, "projectId", call->project.id, call->op.arena);
     return page_array(call, &page, "userId", err);
 }
 
-static int role_of(struct call *call, struct json object, enum role fallback, enum role *out,
+// `fallback` absent: the body must name one.
+static int role_of(struct call *call, struct json object, struct str fallback, struct str *out,
                    struct err *err)
 {
     struct json value;
     *out = fallback;
     if (!json_get(object, "role", &value) || value.type == JSON_NULL)
-        return fallback == ROLE_NONE ? err_field(err, "role", "role is missing") : 0;
+        return fallback.at ? 0 : err_field(err, "role", "role is missing");
     if (value.type != JSON_STRING)
         return err_field(err, "role", "role must be a string");
-    return member_role(json_str(value, call->op.arena), "role", out, err);
+    enum role role;
+    *out = json_str(value, call->op.arena);
+    return member_role(*out, "role", &role, err);
+}
+
+static int set(struct call *call, const struct member_change *change, struct err *err)
+{
+    struct member member;
+    if (member_set(&call->op, change, &member, err) || member_complete(&call->op, &member, err))
+        return -1;
+    entity_encode(&member_entity, &member, &call->out);
+    return 0;
 }
 
 static int post_member(struct call *call, struct err *err)
@@ -29,48 +46,32 @@ static int post_member(struct call *call, struct err *err)
                                    .user_id = call_param(call, 1),
                                    .add = true,
                                    .update = call_query_bool(call, "allowUpdate")};
-    struct member member;
     struct json body = call->body.type == JSON_OBJECT ? call->body : json_of(STR("{}"));
-    if (role_of(call, body, ROLE_DEVELOPER, &change.role, err) ||
-        member_set(&call->op, &change, &member, err))
-        return -1;
-    entity_encode(&member_entity, &member, &call->out);
-    return 0;
+    return role_of(call, body, STR("developer"), &change.role, err) ? -1 : set(call, &change, err);
 }
 
 static int patch_member(struct call *call, struct err *err)
 {
     struct member_change change = {
         .project_id = call->project.id, .user_id = call_param(call, 1), .update = true};
-    struct member member;
-    if (role_of(call, call->body, ROLE_NONE, &change.role, err) ||
-        member_set(&call->op, &change, &member, err))
-        return -1;
-    entity_encode(&member_entity, &member, &call->out);
-    return 0;
+    return role_of(call, call->body, STR_NONE, &change.role, err) ? -1 : set(call, &change, err);
 }
 
 static int delete_member(struct call *call, struct err *err)
 {
-    struct page page = {.entity = &member_entity};
     if (member_remove(&call->op, call->project.id, call_param(call, 1), err))
         return -1;
-    page.filter = filter_eq_text(&member_entity, "projectId", call->project.id, call->op.arena);
-    return page_array(call, &page, "userId", err);
+    return get_members(call, err);
 }
 
-static int add_one(struct call *call, struct json user, enum role role, struct err *err)
+static int add_one(struct call *call, struct json user, struct str role, struct err *err)
 {
     struct member_change change = {
         .project_id = call->project.id, .role = role, .add = true, .update = true};
-    struct member member;
     if (user.type != JSON_STRING)
         return err_field(err, "users", "users must hold e-mail addresses");
     change.user_id = json_str(user, call->op.arena);
-    if (member_set(&call->op, &change, &member, err))
-        return -1;
-    entity_encode(&member_entity, &member, &call->out);
-    return 0;
+    return set(call, &change, err);
 }
 
 static int post_members(struct call *call, struct err *err)
@@ -78,8 +79,8 @@ static int post_members(struct call *call, struct err *err)
     int64_t max = call->op.platform->settings->bulk_max;
     struct json users, user;
     struct str key;
-    enum role role;
-    if (role_of(call, call->body, ROLE_NONE, &role, err))
+    struct str role;
+    if (role_of(call, call->body, STR_NONE, &role, err))
         return -1;
     if (!json_get(call->body, "users", &users) || users.type != JSON_ARRAY)
         return err_field(err, "users", "users must be an array of e-mail addresses");

@@ -22,6 +22,9 @@ static const struct {
 #define NULLABLE "{\"type\":\"string\",\"nullable\":true}"
 #define NAME     "{\"type\":\"string\",\"maxLength\":@name}"
 #define FIELD    "{\"type\":\"string\",\"maxLength\":@field}"
+#define ROLE                                                                                       \
+    "{\"type\":\"string\",\"enum\":[\"owner\",\"developer\",\"viewer\",\"engineer\","              \
+    "\"annotationManager\",\"annotator\"]}"
 
 // The numbers that "@name" and so on stand for in a shape.
 static const struct {
@@ -80,14 +83,11 @@ static const struct {
      "[\"jwt\"],\"properties\":{\"jwt\":{\"type\":\"string\",\"description\":\"The key itself; "
      "shown once.\"}}}]}"},
     {"MemberRole",
-     "{\"type\":\"object\",\"required\":[\"role\"],\"properties\":{\"role\":{\"type\":"
-     "\"string\",\"enum\":[\"owner\",\"developer\",\"viewer\"]}}}"},
-    {"MemberAdd", "{\"type\":\"object\",\"properties\":{\"role\":{\"type\":\"string\",\"enum\":"
-                  "[\"owner\",\"developer\",\"viewer\"]}}}"},
+     "{\"type\":\"object\",\"required\":[\"role\"],\"properties\":{\"role\":" ROLE "}}"},
+    {"MemberAdd", "{\"type\":\"object\",\"properties\":{\"role\":" ROLE "}}"},
     {"MemberBatch",
      "{\"type\":\"object\",\"required\":[\"role\",\"users\"],\"properties\":{\"users\":{"
-     "\"type\":\"array\",\"maxItems\":@bulk,\"items\":" TEXT "},\"role\":{\"type\":"
-     "\"string\",\"enum\":[\"owner\",\"developer\",\"viewer\"]}}}"},
+     "\"type\":\"array\",\"maxItems\":@bulk,\"items\":" TEXT "},\"role\":" ROLE "}}"},
     {"ItemUpload", "{\"type\":\"object\",\"required\":[\"path\"],\"properties\":{"
                    "\"type\":{\"type\":\"string\",\"enum\":[\"file\",\"dir\"]},\"path\":" TEXT
                    ",\"metadata\":{\"type\":\"object\"},\"description\":" FIELD

@@ -45,8 +45,10 @@ struct project {
 struct member {
     struct str id;  // "<projectId>:<userId>"
     struct str project_id, user_id;
-    struct str role;  // owner | developer | viewer
+    struct str role;   // owner | developer | viewer
+    struct str given;  // the word that was given for it, which is answered
     struct str creator;
+    struct str first_name, last_name, type, org_id, org_name;  // unstored: the account's
     int64_t created_at, updated_at;
 };
 

@@ -51,18 +51,30 @@ const struct entity project_entity = {
 };
 
 static const struct field member_fields[] = {
-    COLUMN(member, id, "id", TEXT, .flags = FIELD_READONLY, .max = 512),
+    COLUMN(member, id, "id", TEXT, .flags = FIELD_READONLY | FIELD_COMPOSED, .max = 512),
     COLUMN(member, project_id, "projectId", TEXT, .flags = FIELD_READONLY),
     COLUMN(member, user_id, "userId", TEXT, .flags = FIELD_READONLY),
-    COLUMN(member, role, "role", TEXT, .flags = FIELD_REQUIRED,
+    COLUMN(member, role, "role", TEXT, .flags = FIELD_REQUIRED | FIELD_COMPOSED,
            .choices = "owner|developer|viewer"),
+    COLUMN(member, given, "given", TEXT, .flags = FIELD_INTERNAL),
     COLUMN(member, creator, "creator", TEXT, .flags = FIELD_READONLY),
+    EXTRA(member, first_name, "firstName", TEXT, 0),
+    EXTRA(member, last_name, "lastName", TEXT, 0),
+    EXTRA(member, type, "type", TEXT, 0),
+    EXTRA(member, org_id, "orgId", TEXT, 0),
+    EXTRA(member, org_name, "orgName", TEXT, FIELD_COMPOSED),
     COLUMN_TIMES(member),
 };
 
+// Clients read a member as they read an account.
 static void member_more(const void *row, struct json_writer *out)
 {
     const struct member *member = row;
+    json_w_pair_str(out, "id", member->user_id);
+    json_w_pair_str(out, "email", member->user_id);
+    json_w_pair_str(out, "username", member->user_id);
+    json_w_pair_str(out, "role", member->given.at ? member->given : member->role);
+    fields_reference(out, "org", member->org_id, member->org_name);
     json_w_pair_str(out, "member", member->user_id);
     json_w_pair_str(out, "project", member->project_id);
     json_w_pair_str(out, "via", STR("direct"));
@@ -75,6 +87,10 @@ const struct entity member_entity = {
     FIELDS(member_fields),
     .encode_more = member_more,
     .unique = "project_id,user_id",
-    .schema_more = "{\"member\":{\"type\":\"string\"},\"project\":{\"type\":\"string\"},"
+    .schema_more = "{\"id\":{\"type\":\"string\"},\"email\":{\"type\":\"string\"},"
+                   "\"username\":{\"type\":\"string\"},\"org\":{\"type\":\"object\"},"
+                   "\"role\":{\"type\":\"string\",\"enum\":[\"owner\",\"developer\",\"viewer\","
+                   "\"engineer\",\"annotationManager\",\"annotator\"]},"
+                   "\"member\":{\"type\":\"string\"},\"project\":{\"type\":\"string\"},"
                    "\"via\":{\"type\":\"string\"}}",
 };

@@ -12,7 +12,23 @@ int member_role(struct str word, const char *field, enum role *out, struct err *
         *out = ROLE_VIEWER;
     if (*out != ROLE_NONE)
         return 0;
-    return err_field(err, field, "%s must be owner, developer or viewer", field);
+    return err_field(err, field,
+                     "%s must be owner, developer or viewer (or engineer, annotationManager, "
+                     "annotator)",
+                     field);
+}
+
+int member_complete(struct op *op, struct member *member, struct err *err)
+{
+    struct user user;
+    if (account_get(op, member->user_id, &user, err))
+        return -1;
+    member->first_name = user.first_name;
+    member->last_name = user.last_name;
+    member->type = user.type;
+    member->org_id = user.org_id;
+    member->org_name = user.org_name;
+    return 0;
 }
 
 static struct str member_id(struct op *op, struct str project_id, struct str user_id)
@@ -48,14 +64,15 @@ static int keep_owner(struct op *op, const struct member *leaving, struct err *e
                    STR_ARG(leaving->user_id));
 }
 
-static int insert(struct op *op, const struct member_change *change, struct member *out,
-                  struct err *err)
+static int insert(struct op *op, const struct member_change *change, enum role role,
+                  struct member *out, struct err *err)
 {
     struct user user;
     if (account_get(op, out->user_id, &user, err))
         return -1;
     out->project_id = change->project_id;
-    out->role = str_of(role_word(change->role));
+    out->role = str_of(role_word(role));
+    out->given = change->role;
     out->creator = op->caller.user_id;
     out->created_at = out->updated_at = op->now;
     if (tx_insert(op->tx, &member_entity, out, err))
@@ -68,8 +85,10 @@ int member_set(struct op *op, const struct member_change *change, struct member 
 {
     struct member before;
     struct str user_id;
+    enum role role;
     bool found;
-    if (email_read(change->user_id, "userId", op->arena, &user_id, err))
+    if (member_role(change->role, "role", &role, err) ||
+        email_read(change->user_id, "userId", op->arena, &user_id, err))
         return -1;
     struct str id = member_id(op, change->project_id, user_id);
     if (find(op, id, &before, &found, err))
@@ -81,17 +100,19 @@ int member_set(struct op *op, const struct member_change *change, struct member 
         entity_clear(&member_entity, out);
         out->id = id;
         out->user_id = user_id;
-        return insert(op, change, out, err);
+        return insert(op, change, role, out, err);
     }
     *out = before;
-    if (str_is(before.role, role_word(change->role)))
+    bool same = role_parse(before.role) == role;
+    if (same && (!change->update || str_eq(before.given, change->role)))
         return 0;
     if (!change->update)
         return err_set(err, ERR_CONFLICT, STR_FMT " is a member already, with the role " STR_FMT,
                        STR_ARG(user_id), STR_ARG(before.role));
-    if (keep_owner(op, &before, err))
+    if (!same && keep_owner(op, &before, err))
         return -1;
-    out->role = str_of(role_word(change->role));
+    out->role = str_of(role_word(role));
+    out->given = change->role;
     out->updated_at = op->now;
     if (tx_update(op->tx, &member_entity, out, err))
         return -1;

@@ -8,17 +8,21 @@
 struct member_change {
     struct str project_id;
     struct str user_id;  // e-mail, any case
-    enum role role;
-    bool add;     // ERR_CONFLICT when a member already, unless update
-    bool update;  // ERR_NOT_FOUND when not a member, unless add
+    struct str role;     // a word that member_role knows
+    bool add;            // ERR_CONFLICT when a member already, unless update
+    bool update;         // ERR_NOT_FOUND when not a member, unless add
 };
 MUST_CHECK int member_set(struct op *op, const struct member_change *change, struct member *out,
                           struct err *err);
 MUST_CHECK int member_remove(struct op *op, struct str project_id, struct str user_id,
                              struct err *err);
 
-// The roles of the published API are understood too: engineer (developer), annotationManager and
-// annotator (viewer). ERR_BAD_INPUT names `field`.
+// The words of the published API are understood too: engineer (developer), annotationManager and
+// annotator (viewer). The word that was given is kept, as clients look for it among the members.
+// ERR_BAD_INPUT names `field`.
 MUST_CHECK int member_role(struct str word, const char *field, enum role *out, struct err *err);
+
+// Fills in what is not stored: the account's names and organisation.
+MUST_CHECK int member_complete(struct op *op, struct member *member, struct err *err);
 
 #endif

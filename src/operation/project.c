@@ -58,8 +58,10 @@ static int make(struct op *op, struct str name, struct project *out, struct err 
     if (tx_insert(op->tx, &project_entity, out, err))
         return err->kind == ERR_CONFLICT ? refuse_name(err, name) : -1;
     if (op->caller.kind == CALLER_USER || op->caller.kind == CALLER_API_KEY) {
-        struct member_change change = {
-            .project_id = out->id, .user_id = op->caller.user_id, .role = ROLE_OWNER, .add = true};
+        struct member_change change = {.project_id = out->id,
+                                       .user_id = op->caller.user_id,
+                                       .role = STR("owner"),
+                                       .add = true};
         if (member_set(op, &change, &owner, err))
             return -1;
     }

@@ -85,6 +85,37 @@ def test_members(api, people, made, unique):
     api.bad(404, "POST", f"{path}/nobody@nowhere.example", {"role": "viewer"})
 
 
+def test_members_with_dtlpy(dl, api, made, unique):
+    email = unique("member") + "@example.org"
+    api.post("/users", {"email": email, "password": "correct horse battery", "firstName": "Ada", "lastName": "Lovelace"})
+    added = made.add_member(email=email, role=dl.MemberRole.DEVELOPER)
+    assert added["email"] == added["id"] == email and added["role"] == "engineer"
+    member = next(one for one in made.list_members() if one.email == email)
+    assert (member.id, member.username, member.name, member.last_name) == (email, email, "Ada", "Lovelace")
+    assert (member.role, member.type, member.org["id"]) == (dl.MemberRole.DEVELOPER, "user", made.org["id"])
+    assert member.created_at and member.updated_at
+    assert [one.email for one in made.list_members(role=dl.MemberRole.DEVELOPER)] == [email]
+    assert [one.email for one in made.list_members(role=dl.MemberRole.OWNER)] == ["admin@localhost"]
+    for role in (dl.MemberRole.ANNOTATOR, dl.MemberRole.ANNOTATION_MANAGER, dl.MemberRole.OWNER):
+        assert made.update_member(email=member.email, role=role)["role"] == role
+        assert email in [one.email for one in made.list_members(role=role)]
+    assert [one["email"] for one in made.remove_member(email=member.email)] == ["admin@localhost"]
+    assert [one.email for one in made.list_members()] == ["admin@localhost"]
+    with pytest.raises(dl.exceptions.NotFound):
+        made.remove_member(email=email)
+
+
+def test_published_roles_grant_what_they_mean(api, people, made):
+    """dtlpy's words for roles open what our own do, no more and no less."""
+    for word, may_write in (("annotator", False), ("annotationManager", False), ("engineer", True)):
+        somebody = people(None, made.id)
+        api.post(f"/projects/{made.id}/members/{somebody.email}?allowUpdate=true", {"role": word})
+        somebody.get(f"/projects/{made.id}")
+        answer = somebody.call("POST", "/datasets", {"name": word, "projectId": made.id})
+        assert answer.status_code == (200 if may_write else 403), answer.text
+    api.delete(f"/projects/{made.id}/members/{somebody.email}")
+
+
 def test_the_last_owner_stays(api, made):
     error = api.bad(409, "DELETE", f"/projects/{made.id}/members/admin@localhost")
     assert "owner" in error["message"]

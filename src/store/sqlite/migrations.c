@@ -26,7 +26,7 @@ static const char first_schema[] =
     "CREATE UNIQUE INDEX projects_name ON projects(org_id,name);"
     "CREATE INDEX projects_by_name ON projects(name,id);"
     "CREATE TABLE members(id TEXT PRIMARY KEY NOT NULL,project_id TEXT,user_id TEXT,"
-    "  role TEXT,creator TEXT,created_at INTEGER,updated_at INTEGER) STRICT;"
+    "  role TEXT,given TEXT,creator TEXT,created_at INTEGER,updated_at INTEGER) STRICT;"
     "CREATE UNIQUE INDEX members_user ON members(project_id,user_id);"
     "CREATE INDEX members_projects ON members(user_id,id);"
     "CREATE TABLE datasets(id TEXT PRIMARY KEY NOT NULL,name TEXT,project_id TEXT,"
