@@ -11,11 +11,16 @@
 
 #define INCOMING_MAX (1 << 20)  // bytes taken and not yet written before the client must wait
 
+// The first two have lengths of their own.
+static const char *const names[] = {"path", "type", "metadata", "description"};
+#define FIELDS (sizeof(names) / sizeof(names[0]))
+
 struct upload {  // in the call's arena
     struct call *call;
     struct blob_writer *writer;
     struct buf incoming, writing;
     struct buf path, type, metadata, description;
+    bool given[FIELDS];
     struct str mimetype;
     char name[BLOB_NAME_LEN + 1];
     int64_t size;
@@ -36,46 +41,65 @@ static void upload_fail(struct upload *upload, const struct err *err)
 
 // ── pieces of the body (loop) ────────────────────────────────────────────────────────────────
 
-static struct buf *field_of(struct upload *upload, struct str name)
+static int refuse_repeated(struct err *err, const char *name)
 {
-    if (str_is(name, "path"))
-        return &upload->path;
-    if (str_is(name, "type"))
-        return &upload->type;
-    if (str_is(name, "metadata"))
-        return &upload->metadata;
-    return str_is(name, "description") ? &upload->description : NULL;
+    return err_field(err, name, "%s was given more than once", name);
 }
 
-static void take_field(struct upload *upload, const struct http_part *part, struct str data)
+// `first`: the first piece of a value. Unknown fields are ignored.
+static int add_to_field(struct upload *upload, struct str name, struct str data, bool first,
+                        struct err *err)
 {
-    struct buf *field = field_of(upload, part->name);
+    struct buf *fields[FIELDS] = {&upload->path, &upload->type, &upload->metadata,
+                                  &upload->description};
+    for (size_t i = 0; i < FIELDS; i++) {
+        if (!str_is(name, names[i]))
+            continue;
+        if (first && upload->given[i])
+            return refuse_repeated(err, names[i]);
+        upload->given[i] = true;
+        buf_add_str(fields[i], data);
+        if (fields[i]->over)
+            return err_set(err, ERR_TOO_LARGE, "The field %s has more than %zu bytes%s", names[i],
+                           fields[i]->max, i < 2 ? "" : " (--max-field)");
+    }
+    return 0;
+}
+
+static void take_field(struct upload *upload, const struct http_part *part, struct str data,
+                       uint64_t offset)
+{
     struct err err = ERR_INIT;
-    if (!field)
-        return;
-    buf_add_str(field, data);
-    if (!field->over)
-        return;
-    bool format = field == &upload->path || field == &upload->type;
-    err_set(&err, ERR_TOO_LARGE, "The field " STR_FMT " has more than %zu bytes%s",
-            STR_ARG(part->name), field->max, format ? "" : " (--max-field)");
-    upload_fail(upload, &err);
+    if (add_to_field(upload, part->name, data, offset == 0, &err))
+        upload_fail(upload, &err);
+}
+
+// It comes back in answers and headers.
+static int take_mimetype(struct upload *upload, struct str type, struct err *err)
+{
+    for (size_t i = 0; i < type.len; i++) {
+        if (type.at[i] < 0x20 || type.at[i] > 0x7E)
+            return err_field(err, "file",
+                             "The content type of file holds the byte 0x%02X; printable ASCII "
+                             "only, as in text/plain",
+                             (unsigned char)type.at[i]);
+    }
+    if (type.len && type.len < 256)
+        upload->mimetype = arena_copy(upload->call->op.arena, type);
+    return 0;
 }
 
 static void take_file(struct upload *upload, const struct http_part *part, struct str data,
                       uint64_t offset)
 {
-    struct arena *arena = upload->call->op.arena;
     int64_t most = upload->call->op.platform->settings->upload_max;
     struct err err = ERR_INIT;
-    if (offset == 0 && upload->has_file) {
-        err_set(&err, ERR_BAD_INPUT, "One upload holds one file");
+    if (offset == 0 && (upload->has_file ? refuse_repeated(&err, "file")
+                                         : take_mimetype(upload, part->content_type, &err))) {
         upload_fail(upload, &err);
         return;
     }
     upload->has_file = true;
-    if (offset == 0 && part->content_type.len && part->content_type.len < 256)
-        upload->mimetype = arena_copy(arena, part->content_type);
     upload->size += (int64_t)data.len;
     if (upload->size > most) {
         err_set(&err, ERR_TOO_LARGE, "The file has more than %lld bytes (--max-upload)",
@@ -95,7 +119,7 @@ static void on_part(void *arg, struct http_request *request, const struct http_p
     if (str_is(part->name, "file"))
         take_file(upload, part, data, offset);
     else
-        take_field(upload, part, data);
+        take_field(upload, part, data, offset);
     if (upload->incoming.len >= INCOMING_MAX)
         http_body_pause(request);
     advance(upload);
@@ -258,14 +282,15 @@ static void checked(struct call *call, struct err *err)
 static int read_form(struct upload *upload, struct err *err)
 {
     struct call *call = upload->call;
-    static const char *const names[] = {"path", "type", "metadata", "description"};
+    struct str key;
+    struct json value;
     if (call_read_form(call, buf_str(&upload->incoming), err))
         return -1;
     buf_clear(&upload->incoming);
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        struct json value;
-        if (json_get(call->body, names[i], &value))
-            buf_add_str(field_of(upload, str_of(names[i])), json_str(value, call->op.arena));
+    struct json_iter it = json_each(call->body);
+    while (json_next(&it, &key, &value)) {
+        if (add_to_field(upload, key, json_str(value, call->op.arena), true, err))
+            return -1;
     }
     return 0;
 }

@@ -165,6 +165,31 @@ def test_upload_needs_its_parts(api, photos):
     assert answer.status_code in (400, 415)
 
 
+@pytest.mark.parametrize("field, value", [("path", "/p2"), ("type", "file"), ("metadata", "{}"), ("description", "d"),
+                                          ("file", "x")])
+def test_a_repeated_part(api, photos, field, value):
+    parts = [("path", (None, "/p1")), ("type", (None, "file")), ("metadata", (None, "{}")), ("description", (None, "")),
+             ("file", ("f", b"x", "text/plain"))]
+    again = (field, ("f", value) if field == "file" else (None, value))
+    assert api.bad(400, "POST", f"/datasets/{photos.id}/items", files=parts + [again])["field"] == field
+    assert api.bad(400, "POST", f"/datasets/{photos.id}/items", files=[again] + parts)["field"] == field
+    form = [("type", "dir"), ("path", "/p1"), ("metadata", "{}"), ("description", "")]
+    if field != "file":
+        assert api.bad(400, "POST", f"/datasets/{photos.id}/items", data=form + [(field, value)])["field"] == field
+    assert photos.items.list().items_count == 0
+
+
+@pytest.mark.parametrize("type", [b"text/\x01plain", b"text/plain\x1b[31m", b"text/plain\x7f", b"text/\xffplain"])
+def test_a_content_type_with_odd_bytes(api, photos, type):
+    body = b"\r\n".join([b"--XX", b'Content-Disposition: form-data; name="path"', b"", b"/p1",
+                         b"--XX", b'Content-Disposition: form-data; name="file"; filename="f"', b"Content-Type: " + type,
+                         b"", b"bytes", b"--XX--", b""])
+    answer = api.call("POST", f"/datasets/{photos.id}/items", data=body,
+                      headers={"content-type": "multipart/form-data; boundary=XX"})
+    assert answer.status_code == 400 and answer.json()["field"] == "file", answer.text
+    assert photos.items.list().items_count == 0
+
+
 # ── what is kept about them ──────────────────────────────────────────────────────────────────
 
 
