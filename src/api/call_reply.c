@@ -75,7 +75,7 @@ void call_send(struct call_state *state, const struct err *err)
     if (!call->http)
         return;
     send_headers(state, err);
-    if (status == 204)
+    if (status == 204 || status == 304)
         http_reply_str(call->http, status, NULL, STR(""));
     else
         http_reply(call->http, status, type, buf_take(&call->reply));

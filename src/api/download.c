@@ -61,12 +61,30 @@ static struct str plain(struct str text, struct arena *arena)
     return copy;
 }
 
+static struct str tag_of(const struct item *item, struct arena *arena)
+{
+    return arena_printf(arena, "\"" STR_FMT "\"", STR_ARG(item->blob));
+}
+
+// If-None-Match: a list of tags, or *. A weak one (W/) is as good here.
+static bool is_known(struct str header, struct str tag)
+{
+    for (struct str rest = header; rest.at;) {
+        struct str one = str_trim(str_cut(&rest, ','));
+        if (str_starts(one, STR("W/")))
+            one = (struct str){one.at + 2, one.len - 2};
+        if (str_eq(one, tag) || str_is(one, "*"))
+            return true;
+    }
+    return false;
+}
+
 // What was uploaded must never run as a page of this server's origin.
 static void headers(struct call *call, const struct item *item)
 {
     struct arena *arena = call->op.arena;
     call_header(call, "accept-ranges", STR("bytes"));
-    call_header(call, "etag", arena_printf(arena, "\"" STR_FMT "\"", STR_ARG(item->blob)));
+    call_header(call, "etag", tag_of(item, arena));
     call_header(call, "x-content-type-options", STR("nosniff"));
     call_header(call, "content-security-policy", STR("sandbox; default-src 'none'"));
     call_header(call, "content-disposition",
@@ -84,6 +102,17 @@ static void send(struct call *call, struct item *item)
         call_finish(call, NULL);
         return;
     }
+    struct str tag = tag_of(item, arena), range = http_header(call->http, "range");
+    struct str only_of = http_header(call->http, "if-range");
+    if (is_known(http_header(call->http, "if-none-match"), tag)) {
+        call->status = 304;
+        headers(call, item);
+        call_finish(call, NULL);
+        return;
+    }
+    // The rest of other bytes would be glued to what the client has.
+    if (only_of.at && !str_eq(str_trim(only_of), tag))
+        range = STR_NONE;
     file.fd = blob_read_fd(call->op.platform->blobs, item->blob, &size, &err);
     if (file.fd < 0) {
         if (err.kind == ERR_NOT_FOUND)
@@ -92,8 +121,7 @@ static void send(struct call *call, struct item *item)
         call_finish(call, &err);
         return;
     }
-    int rc = download_range(http_header(call->http, "range"), size, &file.offset, &file.length,
-                            &err);
+    int rc = download_range(range, size, &file.offset, &file.length, &err);
     headers(call, item);
     if (rc < 0) {
         fd_close_at(&file.fd);

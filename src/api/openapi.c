@@ -85,8 +85,11 @@ static void success(struct json_writer *out, const struct route *route, int stat
     snprintf(key, sizeof(key), "%d", status);
     json_w_key(out, key);
     json_w_object(out);
-    json_w_pair_str(out, "description", str_of(status == 206 ? "A part of it." : "Done."));
-    if (status != 204 && schema) {
+    json_w_pair_str(out, "description",
+                    str_of(status == 206   ? "A part of it."
+                           : status == 304 ? "If-None-Match names it."
+                                           : "Done."));
+    if (status != 204 && status != 304 && schema) {
         json_w_key(out, "content");
         json_w_object(out);
         if (strcmp(schema, "Binary") == 0 || strcmp(schema, "Text") == 0) {
@@ -129,8 +132,10 @@ static void responses(struct json_writer *out, const struct route *route)
     json_w_key(out, "responses");
     json_w_object(out);
     success(out, route, route->success ? route->success : 200);
-    if (route->response && strcmp(route->response, "Binary") == 0)
+    if (route->response && strcmp(route->response, "Binary") == 0) {
         success(out, route, 206);
+        success(out, route, 304);
+    }
     for (int kind = ERR_BAD_INPUT; kind <= ERR_UNAVAILABLE; kind++) {
         if (!error_possible(route, (enum err_kind)kind))
             continue;

@@ -148,6 +148,27 @@ def test_ranges(api, photos):
     assert api.call("GET", stream, headers={"Range": "lines=1-2"}).content == content
 
 
+def test_conditional_downloads(api, photos):
+    """A download that goes on never joins the bytes of two files."""
+    item = put(api, photos, "/part.bin", b"0123456789")
+    stream = f"/items/{item['id']}/stream"
+    tag = api.call("GET", stream).headers["etag"]
+    assert tag == f'"{hashlib.sha256(b"0123456789").hexdigest()}"'
+    answer = api.call("GET", stream, headers={"Range": "bytes=5-", "If-Range": tag})
+    assert (answer.status_code, answer.content) == (206, b"56789")
+    for other in ('"stale"', "W/" + tag, "Wed, 21 Oct 2015 07:28:00 GMT", tag.strip('"')):
+        answer = api.call("GET", stream, headers={"Range": "bytes=5-", "If-Range": other})
+        assert (answer.status_code, answer.content) == (200, b"0123456789"), other
+    for known in (tag, f'"x", W/{tag}', "*"):
+        answer = api.call("GET", stream, headers={"If-None-Match": known, "Range": "bytes=99-"})
+        assert (answer.status_code, answer.content) == (304, b""), known
+        assert answer.headers["etag"] == tag
+    assert api.call("GET", stream, headers={"If-None-Match": '"x"'}).content == b"0123456789"
+    put(api, photos, "/part.bin", b"abcdefghij", mode="overwrite")
+    answer = api.call("GET", stream, headers={"Range": "bytes=5-", "If-Range": tag})
+    assert (answer.status_code, answer.content) == (200, b"abcdefghij")
+
+
 @pytest.mark.parametrize("path", ["no-slash", "/../up", "/a/../../b", "/a\x00b", "/" + "x" * 5000, "/a//b", "/./x", ""])
 def test_bad_paths(api, photos, path):
     """Every path is refused, or kept inside the dataset."""
