@@ -12,7 +12,7 @@ static int scope_project(struct call *call, struct str *project_id, struct err *
         if (tx_find(op->tx, &project_entity, filter, &call->project, op->arena, err)) {
             if (err->kind != ERR_NOT_FOUND)
                 return -1;
-            return err_set(err, ERR_NOT_FOUND, "There is no project " STR_FMT, STR_ARG(name));
+            return access_unknown(err, "project", name);
         }
         *err = ERR_INIT;
     }
@@ -51,7 +51,7 @@ static int scope_body(struct call *call, struct str *project_id, struct err *err
     if (tx_get(op->tx, &project_entity, *project_id, &call->project, op->arena, err)) {
         if (err->kind != ERR_NOT_FOUND)
             return -1;
-        return err_set(err, ERR_NOT_FOUND, "There is no project " STR_FMT, STR_ARG(*project_id));
+        return access_unknown(err, "project", *project_id);
     }
     return 0;
 }
@@ -83,8 +83,7 @@ static int scope_subject(struct call *call, struct str *project_id, struct err *
         if (err->kind != ERR_NOT_FOUND)
             return -1;
         // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the table has all that come here
-        return err_set(err, ERR_NOT_FOUND, "There is no %s " STR_FMT, subject->entity->name,
-                       STR_ARG(id));
+        return access_unknown(err, subject->entity->name, id);
     }
     *project_id = *(const struct str *)(const void *)((const char *)&call->subject +
                                                       subject->project_id);
@@ -127,5 +126,10 @@ int call_check(struct call *call, struct err *err)
         return -1;
     if (open_to_all(call))
         return 0;
-    return access_require(&call->op, project_id, call->route->role, err);
+    if (scope == SCOPE_PACKAGE && call->subject.package.global)  // seen by everyone
+        return access_require(&call->op, project_id, call->route->role, err);
+    bool by_body = scope == SCOPE_BODY, by_project = by_body || scope == SCOPE_PROJECT;
+    return access_require_seen(&call->op, project_id, call->route->role,
+                               by_project ? "project" : subject_of(scope)->entity->name,
+                               by_body ? project_id : call_param(call, 0), err);
 }

@@ -177,23 +177,29 @@ static int check(struct call *call, struct err *err)
 {
     struct log_call *log = call->data;
     struct op *op = &call->op;
+    const char *kind = "project";
+    struct str id = log->project_id;
     struct service service;
     struct execution execution;
     if (!log->service_id.at && log->execution_count > 0) {
-        if (tx_get(op->tx, &execution_entity, log->executions[0], &execution, op->arena, err))
-            return -1;
+        kind = "execution";
+        id = log->executions[0];
+        if (tx_get(op->tx, &execution_entity, id, &execution, op->arena, err))
+            return err->kind == ERR_NOT_FOUND ? access_unknown(err, kind, id) : -1;
         log->service_id = execution.service_id;
         log->project_id = execution.project_id;
     } else if (log->service_id.at) {
-        if (tx_get(op->tx, &service_entity, log->service_id, &service, op->arena, err))
-            return -1;
+        kind = "service";
+        id = log->service_id;
+        if (tx_get(op->tx, &service_entity, id, &service, op->arena, err))
+            return err->kind == ERR_NOT_FOUND ? access_unknown(err, kind, id) : -1;
         log->project_id = service.project_id;
     } else if (!log->project_id.at) {
         return err_field(err, "serviceId",
                          "serviceId is missing: name the service whose logs to "
                          "read");
     }
-    if (access_require(op, log->project_id, ROLE_VIEWER, err))
+    if (access_require_seen(op, log->project_id, ROLE_VIEWER, kind, id, err))
         return -1;
     return check_executions(log, err);
 }

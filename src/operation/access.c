@@ -126,6 +126,22 @@ int access_require(struct op *op, struct str project_id, enum role at_least, str
                    role_word(role));
 }
 
+int access_unknown(struct err *err, const char *kind, struct str id)
+{
+    return err_set(err, ERR_NOT_FOUND, "There is no %s " STR_FMT, kind, STR_ARG(id));
+}
+
+int access_require_seen(struct op *op, struct str project_id, enum role at_least, const char *kind,
+                        struct str id, struct err *err)
+{
+    enum role role;
+    if (access_role(op, project_id, &role, err))
+        return -1;
+    if (role == ROLE_NONE)
+        return access_unknown(err, kind, id);
+    return access_require(op, project_id, at_least, err);
+}
+
 int access_require_admin(struct op *op, struct err *err)
 {
     if (op->caller.admin)

@@ -21,6 +21,12 @@ MUST_CHECK int access_role(struct op *op, struct str project_id, enum role *out,
 // ERR_DENIED, saying which role in which project is needed and which the caller has.
 MUST_CHECK int access_require(struct op *op, struct str project_id, enum role at_least,
                               struct err *err);
+// The same for a thing of that project, `kind` and `id` as the caller named it: who may not even
+// view gets access_unknown, as for one that does not exist.
+MUST_CHECK int access_require_seen(struct op *op, struct str project_id, enum role at_least,
+                                   const char *kind, struct str id, struct err *err);
+// Sets ERR_NOT_FOUND; returns -1.
+int access_unknown(struct err *err, const char *kind, struct str id);
 MUST_CHECK int access_require_admin(struct op *op, struct err *err);
 
 // A filter (on `field`, a project id) that keeps what the caller may read; NULL for admins.

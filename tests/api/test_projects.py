@@ -71,7 +71,7 @@ def test_orgs(api, made):
 
 def test_members(api, people, made, unique):
     email = people(None, made.id).email
-    people(None, made.id).bad(403, "GET", f"/projects/{made.id}")
+    people(None, made.id).bad(404, "GET", f"/projects/{made.id}")
     path = f"/projects/{made.id}/members"
     api.post(f"{path}/{email}", {"role": "viewer"})
     people(None, made.id).get(f"/projects/{made.id}")
@@ -81,7 +81,7 @@ def test_members(api, people, made, unique):
     assert {one.get("userId"): one["role"] for one in api.get(path)}[email] == "developer"
     assert api.bad(400, "PATCH", f"{path}/{email}", {"role": "king"})["field"] == "role"
     api.delete(f"{path}/{email}")
-    people(None, made.id).bad(403, "GET", f"/projects/{made.id}")
+    people(None, made.id).bad(404, "GET", f"/projects/{made.id}")
     api.bad(404, "POST", f"{path}/nobody@nowhere.example", {"role": "viewer"})
 
 

@@ -99,9 +99,39 @@ def test_without_a_token(server, world, route):
     if ORDER.index(role) < ORDER.index(route["role"])])
 def test_too_small_a_role(people, world, route, role):
     answer = call(people(None if role == "none" else role, world["project"]), route, world)
-    # Who may not see the thing at all need not even learn that it is there.
-    assert answer.status_code == 403 or (role == "none" and answer.status_code == 404), answer.text
+    # Who may not see the thing at all does not even learn that it is there.
+    assert answer.status_code == (404 if role == "none" else 403), answer.text
     assert answer.json()["message"]
+
+
+def masked(answer, *names):
+    text = json.dumps({key: value for key, value in answer.json().items() if key != "requestId"})
+    for name in names:
+        text = text.replace(name, "…")
+    return answer.status_code, text
+
+
+@pytest.mark.parametrize("route", PROJECTED, ids=name)
+def test_what_is_hidden_looks_like_nothing(people, world, route):
+    """An outsider cannot tell another's thing from one that does not exist, nor learn its project's id."""
+    nobody = people(None, world["project"])
+    absent = {kind: "0" * 24 for kind in world}
+    there, not_there = call(nobody, route, world), call(nobody, route, absent)
+    named = world[route["scope"]]
+    assert masked(there, named) == masked(not_there, "0" * 24)
+    assert there.status_code == 404 and (world["project"] not in there.text or named == world["project"])
+
+
+def test_a_project_is_hidden_by_its_name_too(people, api, world):
+    name = api.get(f"/projects/{world['project']}")["name"]
+    error = people(None, world["project"]).bad(404, "GET", f"/projects/{name}")
+    assert error["message"] == f"There is no project {name}"
+
+
+@pytest.mark.parametrize("kind, key", [("service", "serviceId"), ("execution", "executionId"), ("project", "projectId")])
+def test_logs_of_others_are_hidden(people, world, kind, key):
+    error = people(None, world["project"]).bad(404, "POST", "/services/logs", {key: world[kind]})
+    assert error["message"] == f"There is no {kind} {world[kind]}"
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route["scope"] == "admin"], ids=name)
@@ -132,7 +162,7 @@ def test_nothing_leaks_into_lists(people, world, kind, path):
                                            "resource": resource})
         assert page["items"] == [] and page["totalItemsCount"] == 0
     answer = nobody.call("GET", path.format(world[kind]))
-    assert answer.status_code in (403, 404)
+    assert answer.status_code == 404
 
 
 def test_a_service_acts_only_in_its_project(api, project, world, plain):

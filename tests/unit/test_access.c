@@ -81,6 +81,13 @@ static void expect_role(struct op *op, struct caller caller, const char *project
         assert_int_equal(rc, (int)role >= least ? 0 : -1);
         if (rc)
             assert_int_equal(err.kind, ERR_DENIED);
+        err = ERR_INIT;
+        rc = access_require_seen(op, str_of(project), (enum role)least, "item", STR("i1"), &err);
+        assert_int_equal(rc, (int)role >= least ? 0 : -1);
+        if (rc)
+            assert_int_equal(err.kind, role == ROLE_NONE ? ERR_NOT_FOUND : ERR_DENIED);
+        if (role == ROLE_NONE)
+            assert_string_equal(err.message, "There is no item i1");
     }
 }
 
