@@ -251,6 +251,28 @@ void call_run(struct call *call, enum op_mode mode, int (*fn)(struct call *call,
         store_write(store, &state->job);
 }
 
+// Who may not make the call at all learns that, and not what is wrong with the body. A body that
+// should have named the project leaves nothing to look at.
+static int body_refused(struct call *call, struct err *err)
+{
+    *err = *(const struct err *)call->data;
+    return -1;
+}
+
+static void refuse_body(struct call_state *state, const struct err *err)
+{
+    struct call *call = &state->call;
+    if (call->route->scope == SCOPE_PUBLIC || call->route->scope == SCOPE_BODY) {
+        refuse(state, err);
+        return;
+    }
+    struct err *kept = arena_new_of(call->op.arena, struct err);
+    *kept = *err;
+    call->data = kept;
+    state->started = true;
+    call_run(call, OP_READ, body_refused, NULL);
+}
+
 void call_on_request(void *owner, struct http_request *request)
 {
     struct call_state *state = http_data(request);
@@ -266,7 +288,7 @@ void call_on_request(void *owner, struct http_request *request)
     }
     struct str type = http_header(request, "content-type");
     if (call_read_body(call, type, http_body(request), &err)) {
-        refuse(state, &err);
+        refuse_body(state, &err);
         return;
     }
     state->started = true;

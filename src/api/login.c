@@ -286,11 +286,36 @@ static void invite_hashed(struct login *login)
         call_run(login->call, OP_WRITE, invite_store, refresh_done);
 }
 
+static int read_invite(struct call *call, struct err *err)
+{
+    struct login *login = call->data;
+    struct arena *arena = call->op.arena;
+    struct json value;
+    if (entity_decode(&user_entity, call->body, DECODE_CREATE, op_limits(&call->op), &login->user,
+                      arena, err) ||
+        email_read(login->user.email, "email", arena, &login->user.email, err))
+        return -1;
+    if (str_ends(login->user.email, STR("@bot.drover")))
+        return err_field(err, "email", "Addresses at bot.drover belong to services");
+    if (json_get(call->body, "admin", &value) && value.type != JSON_NULL &&
+        !json_bool(value, &login->user.admin))
+        return err_field(err, "admin", "admin must be true or false");
+    login->new_password = password_generate(arena);
+    if (json_get(call->body, "password", &value) && value.type != JSON_NULL &&
+        (text_field(call, "password", &login->new_password, err) ||
+         password_check(login->new_password, "password", err)))
+        return -1;
+    return 0;
+}
+
+// On a store thread, where the caller's role was looked at first.
 static int invite_check(struct call *call, struct err *err)
 {
     struct login *login = call->data;
     struct op *op = &call->op;
     struct user taken;
+    if (read_invite(call, err))
+        return -1;
     if (tx_get(op->tx, &user_entity, login->user.email, &taken, op->arena, err) == 0)
         return err_set(err, ERR_CONFLICT, "The account " STR_FMT " exists already",
                        STR_ARG(login->user.email));
@@ -308,23 +333,8 @@ static void invite_checked(struct call *call, struct err *err)
 
 int invite_handle(struct call *call, struct err *err)
 {
-    struct login *login = login_new(call);
-    struct arena *arena = call->op.arena;
-    struct json value;
-    if (entity_decode(&user_entity, call->body, DECODE_CREATE, op_limits(&call->op), &login->user,
-                      arena, err) ||
-        email_read(login->user.email, "email", arena, &login->user.email, err))
-        return -1;
-    if (str_ends(login->user.email, STR("@bot.drover")))
-        return err_field(err, "email", "Addresses at bot.drover belong to services");
-    if (json_get(call->body, "admin", &value) && value.type != JSON_NULL &&
-        !json_bool(value, &login->user.admin))
-        return err_field(err, "admin", "admin must be true or false");
-    login->new_password = password_generate(arena);
-    if (json_get(call->body, "password", &value) && value.type != JSON_NULL &&
-        (text_field(call, "password", &login->new_password, err) ||
-         password_check(login->new_password, "password", err)))
-        return -1;
+    (void)err;
+    login_new(call);
     call_run(call, OP_READ, invite_check, invite_checked);
     return 0;
 }
