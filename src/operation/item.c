@@ -3,9 +3,10 @@
 
 #include "base/id.h"
 
-#define PATH_MAX_BYTES 4096
-#define SEGMENTS_MAX   64
-#define STEP_ROWS      200
+#define PATH_MAX_BYTES  4096
+#define SEGMENTS_MAX    64
+#define STEP_ROWS       200
+#define AUDIT_NAMES_MAX (400 << 10)  // bytes of ids and names in one audit entry
 
 // ── paths ────────────────────────────────────────────────────────────────────────────────────
 
@@ -334,6 +335,31 @@ static struct filter *after_id(struct op *op, struct str id)
     return filter;
 }
 
+// What a step deleted, whole unless its names are very long.
+static int audit_deleted(struct op *op, const struct item_bulk *bulk, const struct item *items,
+                         size_t count, struct err *err)
+{
+    _cleanup_buf_ struct buf buf = BUF_INIT(AUDIT_NAMES_MAX * 2);
+    struct json_writer out = JSON_WRITER(&buf);
+    struct dataset dataset;
+    if (tx_get(op->tx, &dataset_entity, bulk->dataset_id, &dataset, op->arena, err))
+        return -1;
+    json_w_object(&out);
+    json_w_pair_int(&out, "itemsCount", (int64_t)count);
+    json_w_key(&out, "items");
+    json_w_array(&out);
+    for (size_t i = 0; i < count && buf.len < AUDIT_NAMES_MAX; i++) {
+        json_w_object(&out);
+        json_w_pair_str(&out, "id", items[i].id);
+        json_w_pair_str(&out, "filename", items[i].filename);
+        json_w_object_end(&out);
+    }
+    json_w_array_end(&out);
+    json_w_object_end(&out);
+    struct str after = arena_printf(op->arena, "{\"deleted\":" STR_FMT "}", STR_ARG(buf_str(&buf)));
+    return op_audit_more(op, "delete-items", &dataset_entity, &dataset, NULL, after, err);
+}
+
 int item_bulk_step(struct op *op, struct item_bulk *bulk, struct err *err)
 {
     struct filter *filter = filter_and(
@@ -357,12 +383,9 @@ int item_bulk_step(struct op *op, struct item_bulk *bulk, struct err *err)
         if (rc)
             return -1;
     }
-    if (bulk->patch.type == JSON_ABSENT && count && !bulk->checking) {
-        struct dataset dataset;
-        if (tx_get(op->tx, &dataset_entity, bulk->dataset_id, &dataset, op->arena, err) ||
-            op_audit(op, "delete-items", &dataset_entity, &dataset, &dataset, err))
-            return -1;
-    }
+    if (bulk->patch.type == JSON_ABSENT && count && !bulk->checking &&
+        audit_deleted(op, bulk, items, count, err))
+        return -1;
     bulk->after = count == STEP_ROWS ? items[count - 1].id : STR_NONE;
     bulk->done += bulk->checking ? 0 : (int64_t)count;
     bulk->over = !bulk->after.at && !bulk->checking;

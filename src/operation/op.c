@@ -58,10 +58,9 @@ static struct str audit_json(struct op *op, const struct entity *entity, const v
     return (int64_t)text.len > max ? STR("{\"truncated\":true}") : text;
 }
 
-int op_audit(struct op *op, const char *action, const struct entity *entity, const void *before,
-             const void *after, struct err *err)
+int op_audit_more(struct op *op, const char *action, const struct entity *entity, const void *row,
+                  const void *before, struct str after, struct err *err)
 {
-    const void *row = after ? after : before;
     struct audit entry;
     entity_clear(&audit_entity, &entry);
     entry.id = id_new(op->now, op->arena);
@@ -74,9 +73,16 @@ int op_audit(struct op *op, const char *action, const struct entity *entity, con
     entry.project_id = entity == &project_entity ? entry.entity_id
                                                  : text_of(entity, "projectId", row);
     entry.before = audit_json(op, entity, before);
-    entry.after = audit_json(op, entity, after);
+    entry.after = after;
     entry.address = op->caller.address;
     return tx_insert(op->tx, &audit_entity, &entry, err);
+}
+
+int op_audit(struct op *op, const char *action, const struct entity *entity, const void *before,
+             const void *after, struct err *err)
+{
+    return op_audit_more(op, action, entity, after ? after : before, before,
+                         audit_json(op, entity, after), err);
 }
 
 struct run {

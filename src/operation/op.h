@@ -94,6 +94,11 @@ void op_event(struct op *op, const struct event *event);
 MUST_CHECK int op_audit(struct op *op, const char *action, const struct entity *entity,
                         const void *before, const void *after, struct err *err);
 
+// The same for what one row of the entity cannot say: `after` is a JSON object of its own.
+MUST_CHECK int op_audit_more(struct op *op, const char *action, const struct entity *entity,
+                             const void *row, const void *before, struct str after,
+                             struct err *err);
+
 // Publishes what op_event noted, in order, and forgets it. After the commit, loop thread.
 void op_publish(struct op *op);
 

@@ -275,6 +275,30 @@ static void deletes_projects_whole(void **state)
     assert_int_equal(json_count(got.json), 0);
 }
 
+static void a_bulk_deletion_says_what_went(void **state)
+{
+    struct fixture *fx = *state;
+    const char *admin = fx->admin_key.at;
+    struct world world = make_world(fx, admin, "p");
+    struct answer got = fx_json(fx, admin, "POST",
+                                fx_print(fx, "/api/v1/datasets/$/query", world.dataset, ""),
+                                "{\"filter\":{\"type\":\"file\"},\"delete\":true}");
+    fx_expect(&got, 200);
+    assert_int_equal(fx_int(&got, "itemsCount"), 1);
+    got = fx_json(fx, admin, "POST", "/api/v1/audit/logs",
+                  fx_print(fx, "{\"filter\":{\"entityId\":\"$\",\"action\":\"delete-items\"}}",
+                           world.dataset, ""));
+    fx_expect(&got, 200);
+    assert_int_equal(fx_int(&got, "totalItemsCount"), 1);
+    char wanted[256];
+    snprintf(wanted, sizeof(wanted),
+             "\"before\":null,\"after\":{\"deleted\":{\"itemsCount\":1,\"items\":[{\"id\":\"%s\","
+             "\"filename\":\"/a/b.txt\"}]}}",
+             world.item);
+    if (!strstr(arena_cstr(fx->arena, got.text), wanted))
+        fail_msg("no %s in " STR_FMT, wanted, STR_ARG(got.text));
+}
+
 // ── roles ────────────────────────────────────────────────────────────────────────────────────
 
 struct people {  // tokens by the role they have; [ROLE_NONE] owns another project
@@ -455,6 +479,7 @@ int main(void)
         ON_BOTH(keeps_and_serves_files),
         ON_BOTH(merges_metadata),
         ON_BOTH(deletes_projects_whole),
+        ON_BOTH(a_bulk_deletion_says_what_went),
         ON_BOTH(every_route_asks_for_its_role),
         ON_BOTH(hides_what_is_not_shared),
     };
