@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/api_internal.h"
+#include "operation/deletion.h"
 
 static int scope_project(struct call *call, struct str *project_id, struct err *err)
 {
@@ -74,6 +75,15 @@ static const struct subject *subject_of(enum route_scope scope)
     return &subjects[scope];
 }
 
+// What the caller is told that there is none of.
+static const char *kind_of(enum route_scope scope)
+{
+    if (scope == SCOPE_PROJECT || scope == SCOPE_BODY)
+        return project_entity.name;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the table has all that come here
+    return subject_of(scope)->entity->name;
+}
+
 static int scope_subject(struct call *call, struct str *project_id, struct err *err)
 {
     const struct subject *subject = subject_of(call->route->scope);
@@ -82,13 +92,17 @@ static int scope_subject(struct call *call, struct str *project_id, struct err *
     if (tx_get(op->tx, subject->entity, id, &call->subject, op->arena, err)) {
         if (err->kind != ERR_NOT_FOUND)
             return -1;
-        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the table has all that come here
-        return access_unknown(err, subject->entity->name, id);
+        return access_unknown(err, kind_of(call->route->scope), id);
     }
     *project_id = *(const struct str *)(const void *)((const char *)&call->subject +
                                                       subject->project_id);
     call->project.id = *project_id;
-    return 0;
+    bool deleted;
+    struct str dataset_id = call->route->scope == SCOPE_ITEM ? call->subject.item.dataset_id
+                                                             : STR_NONE;
+    if (deletion_under_way(op, *project_id, dataset_id, &deleted, err))
+        return -1;
+    return deleted ? access_unknown(err, kind_of(call->route->scope), id) : 0;
 }
 
 // What needs no role in the project: global packages may be read by everyone, and a command that
@@ -128,8 +142,6 @@ int call_check(struct call *call, struct err *err)
         return 0;
     if (scope == SCOPE_PACKAGE && call->subject.package.global)  // seen by everyone
         return access_require(&call->op, project_id, call->route->role, err);
-    bool by_body = scope == SCOPE_BODY, by_project = by_body || scope == SCOPE_PROJECT;
-    return access_require_seen(&call->op, project_id, call->route->role,
-                               by_project ? "project" : subject_of(scope)->entity->name,
-                               by_body ? project_id : call_param(call, 0), err);
+    return access_require_seen(&call->op, project_id, call->route->role, kind_of(scope),
+                               scope == SCOPE_BODY ? project_id : call_param(call, 0), err);
 }

@@ -3,6 +3,7 @@
 
 #include "api/page.h"
 #include "api/route_table.h"
+#include "operation/deletion.h"
 
 static int post_dataset(struct call *call, struct err *err)
 {
@@ -41,7 +42,7 @@ static int visible(struct call *call, bool system, struct filter **out, struct e
     if (!system)
         *out = filter_and(*out, filter_eq_bool(&dataset_entity, "system", false, op->arena),
                           op->arena);
-    return 0;
+    return deletion_hide(op, &dataset_entity, "projectId", out, err);
 }
 
 static int query_datasets(struct call *call, struct err *err)
@@ -89,27 +90,9 @@ static int patch_dataset(struct call *call, struct err *err)
     return 0;
 }
 
-static int delete_step(struct call *call, struct err *err)
-{
-    bool *more = call->data;
-    return dataset_delete_step(&call->op, call->subject.dataset.id, more, err);
-}
-
-static void delete_stepped(struct call *call, struct err *err)
-{
-    bool *more = call->data;
-    if (err->kind == ERR_NONE && *more)
-        call_run(call, OP_WRITE, delete_step, delete_stepped);
-    else
-        call_finish(call, err);
-}
-
 static int delete_dataset(struct call *call, struct err *err)
 {
-    (void)err;
-    call->data = arena_new_of(call->op.arena, bool);
-    call_run(call, OP_WRITE, delete_step, delete_stepped);
-    return 0;
+    return deletion_of_dataset(&call->op, &call->subject.dataset, err);
 }
 
 #define DATASETS "Datasets"
@@ -131,7 +114,7 @@ static const struct route routes[] = {
      patch_dataset, .operation_id = "updateDataset",
      .summary = "Rename a dataset or merge into its metadata", .tag = DATASETS,
      .request = "DatasetPatch", .response = "Dataset", .query = "system:boolean"},
-    {"DELETE", "/datasets/{datasetId}", ROUTE_LOOP, SCOPE_DATASET, ROLE_DEVELOPER, BODY_NONE,
+    {"DELETE", "/datasets/{datasetId}", ROUTE_WRITE, SCOPE_DATASET, ROLE_DEVELOPER, BODY_NONE,
      delete_dataset, .operation_id = "deleteDataset", .summary = "Delete a dataset with its items",
      .tag = DATASETS, .success = 204},
 };

@@ -2,6 +2,7 @@
 #include "api/listing.h"
 
 #include "model/describe.h"
+#include "operation/deletion.h"
 
 // Global packages are everyone's to read: not (not mine and not global).
 static struct filter *or_global(struct filter *mine, struct arena *arena)
@@ -17,7 +18,7 @@ int listing_filter(struct call *call, const struct entity *entity, struct filter
         return -1;
     if (*out && entity == &package_entity)
         *out = or_global(*out, call->op.arena);
-    return 0;
+    return deletion_hide(&call->op, entity, "projectId", out, err);
 }
 
 static int number_param(struct call *call, const char *name, struct json_writer *out,

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "model/describe.h"
 #include "model/status.h"
+#include "operation/deletion.h"
 
 #define SIZE_MAX_LINES 1000
 #define HOLD_MS        10000
@@ -199,8 +200,12 @@ static int check(struct call *call, struct err *err)
                          "serviceId is missing: name the service whose logs to "
                          "read");
     }
-    if (access_require_seen(op, log->project_id, ROLE_VIEWER, kind, id, err))
+    bool deleted;
+    if (access_require_seen(op, log->project_id, ROLE_VIEWER, kind, id, err) ||
+        deletion_under_way(op, log->project_id, STR_NONE, &deleted, err))
         return -1;
+    if (deleted)
+        return access_unknown(err, kind, id);
     return check_executions(log, err);
 }
 

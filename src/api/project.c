@@ -4,6 +4,7 @@
 #include "api/api_internal.h"
 #include "api/page.h"
 #include "api/route_table.h"
+#include "operation/deletion.h"
 
 static int write_project(struct call *call, struct project *project, struct err *err)
 {
@@ -88,33 +89,9 @@ static int patch_project(struct call *call, struct err *err)
     return write_project(call, &call->project, err);
 }
 
-struct deletion {
-    struct str id;
-    bool more;
-};
-
-static int delete_step(struct call *call, struct err *err)
-{
-    struct deletion *deletion = call->data;
-    deletion->id = call->project.id;
-    return project_delete_step(&call->op, deletion->id, &deletion->more, err);
-}
-
-static void delete_stepped(struct call *call, struct err *err)
-{
-    struct deletion *deletion = call->data;
-    if (err->kind == ERR_NONE && deletion->more)
-        call_run(call, OP_WRITE, delete_step, delete_stepped);
-    else
-        call_finish(call, err);
-}
-
 static int delete_project(struct call *call, struct err *err)
 {
-    (void)err;
-    call->data = arena_new_of(call->op.arena, struct deletion);
-    call_run(call, OP_WRITE, delete_step, delete_stepped);
-    return 0;
+    return deletion_of_project(&call->op, &call->project, err);
 }
 
 // ── organisations ────────────────────────────────────────────────────────────────────────────
@@ -172,7 +149,7 @@ static const struct route routes[] = {
     {"PATCH", "/projects/{projectId}", ROUTE_WRITE, SCOPE_PROJECT, ROLE_OWNER, BODY_JSON,
      patch_project, .operation_id = "updateProject", .summary = "Rename a project", .tag = PROJECTS,
      .request = "ProjectPatch", .response = "Project", .query = "system:boolean"},
-    {"DELETE", "/projects/{projectId}", ROUTE_LOOP, SCOPE_PROJECT, ROLE_OWNER, BODY_NONE,
+    {"DELETE", "/projects/{projectId}", ROUTE_WRITE, SCOPE_PROJECT, ROLE_OWNER, BODY_NONE,
      delete_project, .operation_id = "deleteProject",
      .summary = "Delete a project with all that is in it", .tag = PROJECTS, .success = 204},
     {"GET", "/orgs", ROUTE_READ, SCOPE_CALLER, ROLE_NONE, BODY_NONE, get_orgs,

@@ -192,6 +192,7 @@ static void rows_collected(void *arg, struct err *err)
 static void collect(void *arg)
 {
     struct control *control = arg;
+    deletions_go_on(control);
     if (control->collecting)
         return;
     control->collecting = true;

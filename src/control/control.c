@@ -186,6 +186,7 @@ struct control *control_new(const struct platform *platform)
     events_subscribe(platform->events, EVENT_SERVICE_CHANGED, on_service_changed, control);
     events_subscribe(platform->events, EVENT_SERVICE_DELETED, on_service_deleted, control);
     events_subscribe(platform->events, EVENT_EXECUTION_CUT, on_execution_cut, control);
+    deletions_subscribe(control);
     return control;
 }
 
@@ -279,6 +280,7 @@ void control_start(struct control *control)
     look->arena = arena_new();
     op_run(control->platform, OP_READ, first_look_read, first_look_done, look);
     collect_start(control);
+    deletions_go_on(control);
     commands_start(control->commands);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of control share this: control.c (services and the driver), replicas.c (the rows of
-// observed replicas), collect.c (housekeeping). Loop thread only.
+// observed replicas), collect.c (housekeeping),
+// deletions.c (what was in deleted projects and datasets). Loop thread only.
 #ifndef DROVER_CONTROL_CONTROL_INTERNAL_H
 #define DROVER_CONTROL_CONTROL_INTERNAL_H
 
@@ -15,7 +16,8 @@ struct control {
     struct map *replicas;  // struct replica_view by id
     struct loop_timer *collect;
     struct commands *commands;
-    bool started, stopped, collecting;
+    bool started, stopped, collecting, deleting;
+    bool more_deletions;  // the step under way says
     struct metric *replicas_running, *restarts;
 };
 
@@ -33,5 +35,9 @@ void replica_views_free(struct control *control);
 
 // collect.c
 void collect_start(struct control *control);
+
+// deletions.c
+void deletions_subscribe(struct control *control);
+void deletions_go_on(struct control *control);
 
 #endif

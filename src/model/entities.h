@@ -169,6 +169,14 @@ struct command {  // a piece of work that outlives its request
     int64_t created_at, updated_at;
 };
 
+// Of a project or dataset that is deleted: its row is gone, what was in it is being removed.
+struct deletion {
+    struct str id;    // the project's or dataset's
+    struct str kind;  // "project" or "dataset"
+    struct str project_id, creator;
+    int64_t created_at;
+};
+
 struct replica {  // an agent as last observed
     struct str id, service_id, project_id;
     struct str service_version;
@@ -190,6 +198,6 @@ struct audit {
 
 extern const struct entity org_entity, user_entity, api_key_entity, project_entity, member_entity,
     dataset_entity, item_entity, package_entity, revision_entity, service_entity, execution_entity,
-    execution_status_entity, command_entity, replica_entity, audit_entity;
+    execution_status_entity, command_entity, replica_entity, audit_entity, deletion_entity;
 
 #endif

@@ -94,3 +94,18 @@ const struct entity member_entity = {
                    "\"member\":{\"type\":\"string\"},\"project\":{\"type\":\"string\"},"
                    "\"via\":{\"type\":\"string\"}}",
 };
+
+static const struct field deletion_fields[] = {
+    COLUMN_ID(deletion),
+    COLUMN(deletion, kind, "kind", TEXT, .flags = FIELD_READONLY, .choices = "project|dataset"),
+    COLUMN(deletion, project_id, "projectId", TEXT, .flags = FIELD_READONLY),
+    COLUMN(deletion, creator, "creator", TEXT, .flags = FIELD_READONLY),
+    COLUMN(deletion, created_at, "createdAt", TIME, .flags = FIELD_READONLY),
+};
+
+const struct entity deletion_entity = {
+    .name = "deletion",
+    .table = "deletions",
+    .size = sizeof(struct deletion),
+    FIELDS(deletion_fields),
+};

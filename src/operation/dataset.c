@@ -2,11 +2,8 @@
 #include "operation/dataset.h"
 
 #include "base/id.h"
-#include "operation/item.h"
 #include "operation/project.h"
 #include "operation/repeat.h"
-
-#define STEP_ROWS 200
 
 static int find(struct op *op, struct str project_id, struct str name, struct dataset *out,
                 struct err *err)
@@ -80,35 +77,6 @@ int dataset_update(struct op *op, struct dataset *dataset, struct json patch, st
     if (tx_update(op->tx, &dataset_entity, dataset, err))
         return err->kind == ERR_CONFLICT ? refuse_name(err, dataset->name) : -1;
     return op_audit(op, "update", &dataset_entity, &before, dataset, err);
-}
-
-int dataset_delete_step(struct op *op, struct str id, bool *more, struct err *err)
-{
-    struct query query = {.filter = filter_eq_text(&item_entity, "datasetId", id, op->arena),
-                          .limit = STEP_ROWS};
-    struct dataset dataset;
-    void *rows;
-    size_t count;
-    *more = false;
-    if (tx_get(op->tx, &dataset_entity, id, &dataset, op->arena, err))
-        return -1;
-    if (dataset.system)
-        return err_set(err, ERR_CONFLICT,
-                       "The dataset " BINARIES " holds the project's code and goes with it only");
-    if (tx_select(op->tx, &item_entity, &query, op->arena, &rows, &count, err))
-        return -1;
-    struct item *items = rows;
-    for (size_t i = 0; i < count; i++) {
-        if (item_drop(op, &items[i], err))
-            return -1;
-    }
-    if (count == STEP_ROWS) {
-        *more = true;
-        return 0;
-    }
-    if (tx_delete(op->tx, &dataset_entity, id, err))
-        return -1;
-    return op_audit(op, "delete", &dataset_entity, &dataset, NULL, err);
 }
 
 int dataset_count(struct op *op, struct dataset *dataset, struct err *err)

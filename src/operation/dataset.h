@@ -10,8 +10,6 @@
 MUST_CHECK int dataset_create(struct op *op, struct dataset *row, struct err *err);
 MUST_CHECK int dataset_update(struct op *op, struct dataset *dataset, struct json patch,
                               struct err *err);
-// One bounded step, as project_delete_step.
-MUST_CHECK int dataset_delete_step(struct op *op, struct str id, bool *more, struct err *err);
 // How many files it holds.
 MUST_CHECK int dataset_count(struct op *op, struct dataset *dataset, struct err *err);
 

@@ -4,11 +4,8 @@
 #include "base/id.h"
 #include "operation/access.h"
 #include "operation/dataset.h"
-#include "operation/item.h"
 #include "operation/member.h"
 #include "operation/repeat.h"
-
-#define STEP_ROWS 100
 
 int title_check(struct str title, const char *field, const struct limits *limits, struct err *err)
 {
@@ -134,126 +131,4 @@ int project_rename(struct op *op, struct project *project, struct str name, stru
     if (tx_update(op->tx, &project_entity, project, err))
         return err->kind == ERR_CONFLICT ? refuse_name(err, name) : -1;
     return op_audit(op, "update", &project_entity, &before, project, err);
-}
-
-// ── deleting ─────────────────────────────────────────────────────────────────────────────────
-
-struct step {
-    struct op *op;
-    struct str project_id;
-    size_t count;
-};
-
-static struct filter *of_project(struct step *step, const struct entity *entity)
-{
-    return filter_eq_text(entity, "project_id", step->project_id, step->op->arena);
-}
-
-static int select_some(struct step *step, const struct entity *entity, void **rows, struct err *err)
-{
-    struct query query = {.filter = of_project(step, entity), .limit = STEP_ROWS};
-    return tx_select(step->op->tx, entity, &query, step->op->arena, rows, &step->count, err);
-}
-
-static int delete_services(struct step *step, struct err *err)
-{
-    struct op *op = step->op;
-    void *rows;
-    if (select_some(step, &service_entity, &rows, err))
-        return -1;
-    const struct service *services = rows;
-    for (size_t i = 0; i < step->count; i++) {
-        if (tx_delete(op->tx, &service_entity, services[i].id, err))
-            return -1;
-        op_event(op, &(struct event){.kind = EVENT_SERVICE_DELETED,
-                                     .service_id = services[i].id,
-                                     .force = true});
-    }
-    return 0;
-}
-
-static int delete_executions(struct step *step, struct err *err)
-{
-    struct op *op = step->op;
-    void *rows;
-    int64_t deleted;
-    if (select_some(step, &execution_entity, &rows, err))
-        return -1;
-    const struct execution *executions = rows;
-    struct str *ids = arena_array_of(op->arena, struct str, step->count + 1);
-    for (size_t i = 0; i < step->count; i++)
-        ids[i] = executions[i].id;
-    if (!step->count)
-        return 0;
-    struct filter *log = filter_in_text(&execution_status_entity, "execution_id", ids, step->count,
-                                        op->arena);
-    struct filter *these = filter_in_text(&execution_entity, "id", ids, step->count, op->arena);
-    if (tx_delete_where(op->tx, &execution_status_entity, log, 0, &deleted, err))
-        return -1;
-    return tx_delete_where(op->tx, &execution_entity, these, 0, &deleted, err);
-}
-
-static int delete_items(struct step *step, struct err *err)
-{
-    void *rows;
-    if (select_some(step, &item_entity, &rows, err))
-        return -1;
-    struct item *items = rows;
-    for (size_t i = 0; i < step->count; i++) {
-        if (item_drop(step->op, &items[i], err))
-            return -1;
-    }
-    return 0;
-}
-
-static int delete_rows(struct step *step, const struct entity *entity, struct err *err)
-{
-    int64_t deleted;
-    if (tx_delete_where(step->op->tx, entity, of_project(step, entity), STEP_ROWS, &deleted, err))
-        return -1;
-    step->count = (size_t)deleted;
-    return 0;
-}
-
-static int delete_contents(struct step *step, struct err *err)
-{
-    static const struct entity *const plain[] = {&package_entity, &revision_entity, &command_entity,
-                                                 &replica_entity, &dataset_entity};
-    int (*const special[])(struct step *, struct err *) = {delete_services, delete_executions,
-                                                           delete_items};
-    for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
-        if (special[i](step, err))
-            return -1;
-        if (step->count)
-            return 0;
-    }
-    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
-        if (delete_rows(step, plain[i], err))
-            return -1;
-        if (step->count)
-            return 0;
-    }
-    return 0;
-}
-
-int project_delete_step(struct op *op, struct str id, bool *more, struct err *err)
-{
-    struct step step = {.op = op, .project_id = id};
-    struct project project;
-    *more = false;
-    if (tx_get(op->tx, &project_entity, id, &project, op->arena, err))
-        return -1;
-    // Members keep their roles until the project goes, so that an owner can repeat the deletion.
-    if (delete_contents(&step, err))
-        return -1;
-    if (step.count) {
-        *more = true;
-        return 0;
-    }
-    int64_t members;
-    if (tx_delete_where(op->tx, &member_entity, of_project(&step, &member_entity), 0, &members,
-                        err) ||
-        tx_delete(op->tx, &project_entity, id, err))
-        return -1;
-    return op_audit(op, "delete", &project_entity, &project, NULL, err);
 }

@@ -19,9 +19,4 @@ MUST_CHECK int project_complete(struct op *op, struct project *project, struct e
 MUST_CHECK int project_rename(struct op *op, struct project *project, struct str name,
                               struct err *err);
 
-// One step of deleting a project with all that is in it: a bounded number of rows, so that others
-// can write between steps. *more: call again. The project itself goes last, so that a deletion that
-// was cut off can be repeated.
-MUST_CHECK int project_delete_step(struct op *op, struct str id, bool *more, struct err *err);
-
 #endif

@@ -3,6 +3,7 @@
 #include "api/route_table.h"
 #include "api_fixture.h"
 #include "operation/access.h"
+#include "operation/deletion.h"
 
 static char *options[] = {(char *)"drover",       (char *)"--login-tries", (char *)"3",
                           (char *)"--max-upload", (char *)"4MiB",          NULL};
@@ -275,6 +276,204 @@ static void deletes_projects_whole(void **state)
     assert_int_equal(json_count(got.json), 0);
 }
 
+static int64_t total_of(struct fixture *fx, const char *path, const char *body)
+{
+    struct answer got = fx_json(fx, fx->admin_key.at, "POST", path, body);
+    fx_expect(&got, 200);
+    return fx_int(&got, "totalItemsCount");
+}
+
+static void make_service(struct fixture *fx, const struct world *world)
+{
+    const char *admin = fx->admin_key.at;
+    struct answer got = fx_json(
+        fx, admin, "POST", "/api/v1/packages",
+        fx_print(
+            fx,
+            "{\"name\":\"one\",\"projectId\":\"$\",\"global\":true,\"modules\":[{\"name\":\"m\","
+            "\"entryPoint\":\"main.py\",\"className\":\"ServiceRunner\",\"functions\":["
+            "{\"name\":\"run\",\"input\":[],\"output\":[]}]}],\"codebase\":{\"type\":\"item\","
+            "\"itemId\":\"$\"}}",
+            world->project, world->item));
+    fx_expect(&got, 201);
+    got = fx_json(fx, admin, "POST", "/api/v1/services",
+                  fx_print(fx,
+                           "{\"name\":\"one\",\"projectId\":\"$\",\"packageId\":\"$\","
+                           "\"moduleName\":\"m\"}",
+                           world->project, fx_text(fx, &got, "id")));
+    fx_expect(&got, 201);
+    got = fx_json(fx, admin, "POST",
+                  fx_print(fx, "/api/v1/executions/$", fx_text(fx, &got, "id"), ""),
+                  "{\"functionName\":\"run\"}");
+    fx_expect(&got, 201);
+}
+
+// Only an administrator could still ask for what was in it: everybody else has lost his role.
+static void expect_gone(struct fixture *fx, const struct world *world)
+{
+    static const char *const paths[] = {"/api/v1/projects/$", "/api/v1/projects/doomed",
+                                        "/api/v1/projects/doomed/name"};
+    const char *admin = fx->admin_key.at;
+    struct answer got;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        got = fx_json(fx, admin, "GET", fx_print(fx, paths[i], world->project, ""), NULL);
+        fx_expect(&got, 404);
+    }
+    got = fx_json(fx, admin, "GET", fx_print(fx, "/api/v1/datasets/$", world->dataset, ""), NULL);
+    fx_expect(&got, 404);
+    got = fx_json(fx, admin, "GET", fx_print(fx, "/api/v1/items/$", world->item, ""), NULL);
+    fx_expect(&got, 404);
+    got = fx_json(fx, admin, "GET", "/api/v1/projects", NULL);
+    assert_int_equal(json_count(got.json), 0);
+    assert_int_equal(total_of(fx, "/api/v1/datasets/query", "{\"systemSpace\":true}"), 0);
+    for (const char *const *name =
+             (const char *const[]){"packages", "services", "executions", NULL};
+         *name; name++)
+        assert_int_equal(total_of(fx, "/api/v1/query/faas",
+                                  fx_print(fx, "{\"resource\":\"$\",\"filter\":{}}", *name, "")),
+                         0);
+    got = fx_json(fx, admin, "POST", "/api/v1/datasets",
+                  fx_print(fx, "{\"name\":\"d\",\"projects\":[\"$\"]}", world->project, ""));
+    fx_expect(&got, 404);
+    got = fx_upload(fx, admin, fx_print(fx, "/api/v1/datasets/$/items", world->dataset, ""), "/new",
+                    STR("x"));
+    fx_expect(&got, 404);
+}
+
+struct rows {
+    const char *project;
+    int64_t items, rest;
+    bool more;
+};
+
+static int count_rows(struct op *op, void *arg, struct err *err)
+{
+    static const struct entity *const all[] = {&dataset_entity,
+                                               &package_entity,
+                                               &revision_entity,
+                                               &service_entity,
+                                               &execution_entity,
+                                               &member_entity,
+                                               NULL};
+    struct rows *rows = arg;
+    int64_t count;
+    struct str id = str_of(rows->project);
+    if (tx_count(op->tx, &item_entity, filter_eq_text(&item_entity, "project_id", id, op->arena),
+                 &rows->items, err) ||
+        tx_count(op->tx, &deletion_entity, NULL, &rows->rest, err))
+        return -1;
+    for (const struct entity *const *at = all; *at; at++) {
+        if (tx_count(op->tx, *at, filter_eq_text(*at, "project_id", id, op->arena), &count, err))
+            return -1;
+        rows->rest += count;
+    }
+    return 0;
+}
+
+static int one_step(struct op *op, void *arg, struct err *err)
+{
+    return deletion_step(op, &((struct rows *)arg)->more, err);
+}
+
+static struct rows rows_of(struct fixture *fx, const char *project)
+{
+    struct rows rows = {.project = project};
+    struct err err = ERR_INIT;
+    if (op_run_now(&fx->platform, count_rows, &rows, &err))
+        fail_msg("%s", err.message);
+    return rows;
+}
+
+static void remove_all(struct fixture *fx)
+{
+    struct rows rows = {.more = true};
+    struct err err = ERR_INIT;
+    for (int steps = 0; rows.more; steps++) {
+        if (op_run_now(&fx->platform, one_step, &rows, &err))
+            fail_msg("%s", err.message);
+        assert_true(steps < 50);
+    }
+}
+
+static struct answer deletion_entry(struct fixture *fx, const char *id)
+{
+    struct answer got = fx_json(
+        fx, fx->admin_key.at, "POST", "/api/v1/audit/logs",
+        fx_print(fx, "{\"filter\":{\"entityId\":\"$\",\"action\":\"delete\"}}", id, ""));
+    fx_expect(&got, 200);
+    assert_int_equal(fx_int(&got, "totalItemsCount"), 1);
+    struct json items, first;
+    struct str key;
+    assert_true(json_get(got.json, "items", &items));
+    struct json_iter it = json_each(items);
+    assert_true(json_next(&it, &key, &first));
+    got.json = first;
+    return got;
+}
+
+// Here nothing removes rows in the background: what is seen is a deletion that has just begun.
+static void a_deleted_project_is_gone_at_once(void **state)
+{
+    struct fixture *fx = *state;
+    const char *admin = fx->admin_key.at;
+    struct world world = make_world(fx, admin, "doomed");
+    const char *items = fx_print(fx, "/api/v1/datasets/$/items", world.dataset, "");
+    make_service(fx, &world);
+    for (int i = 0; i < 250; i++) {  // more than one step
+        char path[32];
+        snprintf(path, sizeof(path), "/many/%03d", i);
+        struct answer got = fx_upload(fx, admin, items, path, STR("x"));
+        fx_expect(&got, 200);
+    }
+    const char *path = fx_print(fx, "/api/v1/projects/$", world.project, "");
+    struct answer got = fx_json(fx, admin, "DELETE", path, NULL);
+    fx_expect(&got, 204);
+    expect_gone(fx, &world);
+    assert_int_equal(rows_of(fx, world.project).items, 253);  // with two folders
+    got = fx_json(fx, admin, "DELETE", path, NULL);
+    fx_expect(&got, 404);
+    got = deletion_entry(fx, world.project);
+    assert_string_equal(fx_text(fx, &got, "before.name"), "doomed");
+    assert_int_equal(fx_int(&got, "after.deleted.itemsCount"), 253);
+    assert_int_equal(fx_int(&got, "after.deleted.datasetsCount"), 2);
+    assert_int_equal(fx_int(&got, "after.deleted.servicesCount"), 1);
+
+    struct world next = make_world(fx, admin, "doomed");  // its name is free
+    assert_string_not_equal(next.project, world.project);
+    remove_all(fx);
+    assert_int_equal(rows_of(fx, world.project).items, 0);
+    assert_int_equal(rows_of(fx, world.project).rest, 0);
+    assert_int_equal(rows_of(fx, next.project).items, 2);
+    got = fx_json(fx, admin, "GET", fx_print(fx, "/api/v1/items/$", next.item, ""), NULL);
+    fx_expect(&got, 200);
+}
+
+static void a_deleted_dataset_is_gone_at_once(void **state)
+{
+    struct fixture *fx = *state;
+    const char *admin = fx->admin_key.at;
+    struct world world = make_world(fx, admin, "p");
+    const char *path = fx_print(fx, "/api/v1/datasets/$", world.dataset, "");
+    struct answer got = fx_json(fx, admin, "DELETE", path, NULL);
+    fx_expect(&got, 204);
+    got = fx_json(fx, admin, "GET", path, NULL);
+    fx_expect(&got, 404);
+    const char *item = fx_print(fx, "/api/v1/items/$", world.item, "");
+    got = fx_json(fx, admin, "GET", item, NULL);
+    fx_expect(&got, 404);
+    got = fx_json(fx, admin, "PATCH", item, "{\"filename\":\"/elsewhere\"}");
+    fx_expect(&got, 404);
+    got = fx_json(fx, admin, "GET", fx_print(fx, "/api/v1/items/$/stream", world.item, ""), NULL);
+    fx_expect(&got, 404);
+    got = deletion_entry(fx, world.dataset);
+    assert_int_equal(fx_int(&got, "after.deleted.itemsCount"), 2);
+    got = fx_json(fx, admin, "POST", "/api/v1/datasets",
+                  fx_print(fx, "{\"name\":\"d\",\"projects\":[\"$\"]}", world.project, ""));
+    fx_expect(&got, 200);
+    remove_all(fx);
+    assert_int_equal(rows_of(fx, world.project).items, 0);
+}
+
 static void a_bulk_deletion_says_what_went(void **state)
 {
     struct fixture *fx = *state;
@@ -479,6 +678,8 @@ int main(void)
         ON_BOTH(keeps_and_serves_files),
         ON_BOTH(merges_metadata),
         ON_BOTH(deletes_projects_whole),
+        ON_BOTH(a_deleted_project_is_gone_at_once),
+        ON_BOTH(a_deleted_dataset_is_gone_at_once),
         ON_BOTH(a_bulk_deletion_says_what_went),
         ON_BOTH(every_route_asks_for_its_role),
         ON_BOTH(hides_what_is_not_shared),

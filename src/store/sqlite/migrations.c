@@ -99,6 +99,8 @@ static const char first_schema[] =
     "CREATE INDEX audit_at ON audit(at,id);"
     "CREATE INDEX audit_project ON audit(project_id,at,id);"
     "CREATE INDEX audit_entity ON audit(entity_id,at,id);"
+    "CREATE TABLE deletions(id TEXT PRIMARY KEY NOT NULL,kind TEXT,project_id TEXT,creator TEXT,"
+    "  created_at INTEGER) STRICT;"
     "CREATE TABLE meta(key TEXT PRIMARY KEY NOT NULL,value TEXT) STRICT, WITHOUT ROWID;";
 
 static const char *const steps[] = {first_schema};
