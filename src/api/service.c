@@ -5,6 +5,7 @@
 #include "api/listing.h"
 #include "api/route_table.h"
 #include "base/clock.h"
+#include "model/take.h"
 #include "operation/dispatch.h"
 
 static void answer(struct call *call, const struct service *service)
@@ -91,19 +92,22 @@ static int list_revisions(struct call *call, struct err *err)
 // ── restart ──────────────────────────────────────────────────────────────────────────────────
 
 // The replica that the request names; absent: all of them.
-static struct str replica_name(struct call *call)
+static int replica_name(struct call *call, struct str *out, struct err *err)
 {
-    struct json value;
-    if (json_get(call->body, "replicaName", &value) && value.type == JSON_STRING)
-        return json_str(value, call->op.arena);
-    return call_query(call, "replicaName");
+    if (take_name(call->body, "replicaName", out, call->op.arena, err))
+        return -1;
+    if (out->at)
+        return 0;
+    *out = call_query(call, "replicaName");
+    return out->at && out->len == 0 ? err_field(err, "replicaName", "replicaName must not be empty")
+                                    : 0;
 }
 
 static int restart_work(struct call *call, struct err *err)
 {
-    struct str name = replica_name(call);
+    struct str name = *(struct str *)call->data;
     struct replica replica;
-    if (name.len == 0)
+    if (!name.at)
         return service_restart(&call->op, &call->subject.service, err);
     if (tx_get(call->op.tx, &replica_entity, name, &replica, call->op.arena, err)) {
         if (err->kind != ERR_NOT_FOUND)
@@ -118,15 +122,18 @@ static int restart_work(struct call *call, struct err *err)
 
 static void restart_done(struct call *call, struct err *err)
 {
-    struct str name = replica_name(call);
-    if (err->kind == ERR_NONE && name.len > 0)
+    struct str name = *(struct str *)call->data;
+    if (err->kind == ERR_NONE && name.at)
         dispatch_command(call->api->config.dispatch, name, "reload");
     call_finish(call, err);
 }
 
 static int restart_service(struct call *call, struct err *err)
 {
-    (void)err;
+    struct str *name = arena_new_of(call->op.arena, struct str);
+    if (replica_name(call, name, err))
+        return -1;
+    call->data = name;
     call_run(call, OP_WRITE, restart_work, restart_done);
     return 0;
 }

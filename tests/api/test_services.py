@@ -107,6 +107,22 @@ def test_restart(dl, api, plain):
                      60, 0.2)
 
 
+def test_restart_of_one_replica(api, plain):
+    """A name that is wrong restarts nothing: neither that replica nor all of them."""
+    service = plain(CODE, FUNCTIONS)
+    path = f"/services/{service['id']}"
+    before = api.run(service["id"], "pid")["output"]
+    for wrong in (5, "", {}, ["x"], True):
+        assert api.bad(400, "POST", f"{path}/restart", {"replicaName": wrong})["field"] == "replicaName"
+    assert api.bad(400, "POST", f"{path}/restart?replicaName=")["field"] == "replicaName"
+    assert "no-such-replica" in api.bad(404, "POST", f"{path}/restart", {"replicaName": "no-such-replica"})["message"]
+    assert api.run(service["id"], "pid")["output"] == before
+    replica = api.get(f"{path}/status")["runtimeStatus"][0]["replicaId"]
+    api.post(f"{path}/restart", {"replicaName": replica})
+    harness.wait_for("another process answers", lambda: api.run(service["id"], "pid")["output"] not in (before, None),
+                     60, 0.2)
+
+
 def test_restart_loses_nothing(api, plain):
     service = plain(CODE, FUNCTIONS, runtime={"concurrency": 2})
     wanted = [api.execute(service["id"], "nap", {"seconds": 0.3})["id"] for _ in range(10)]
