@@ -99,6 +99,18 @@ static void write_error(struct json_writer *out, const struct err *err)
     json_w_object_end(out);
 }
 
+static int create_of_many(struct call *call, struct json body, struct execution *out,
+                          struct err *err)
+{
+    struct json batch;
+    if (body.type != JSON_OBJECT)
+        return err_set(err, ERR_BAD_INPUT, "An execution must be an object, not %s",
+                       json_type_name(body.type));
+    if (json_get(body, "batch", &batch) && batch.type != JSON_NULL)
+        return err_field(err, "batch", "batch cannot stand in an array: send it on its own");
+    return create_one(call, body, out, err);
+}
+
 // Each is made or refused on its own; what fails inside of the store fails them all.
 static int create_many(struct call *call, struct err *err)
 {
@@ -113,10 +125,7 @@ static int create_many(struct call *call, struct err *err)
     for (struct json body; json_next(&it, &key, &body);) {
         struct execution execution;
         struct err one = ERR_INIT;
-        int rc = body.type == JSON_OBJECT
-                     ? create_one(call, body, &execution, &one)
-                     : err_set(&one, ERR_BAD_INPUT, "An execution must be an object, not %s",
-                               json_type_name(body.type));
+        int rc = create_of_many(call, body, &execution, &one);
         if (rc && (one.kind == ERR_INTERNAL || one.kind == ERR_UNAVAILABLE)) {
             *err = one;
             return -1;

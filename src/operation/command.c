@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a command's spec holds: for createExecutions serviceId, functionName, inputName, filter,
-// args; for rerunExecutions and terminateExecutions filter and projects (absent: all); for
+// context, args; for rerunExecutions and terminateExecutions filter and projects (absent: all); for
 // deleteService serviceId, force; and for all how far it is: cursor (the last id done), done,
 // total.
 #include "operation/command.h"
 
 #include "base/id.h"
+#include "model/context.h"
 #include "model/describe.h"
 #include "model/status.h"
+#include "model/take.h"
+#include "operation/execution_functions.h"
 
 #define SPEC_MORE     ((size_t)1 << 20)  // bytes of a spec besides what its request gave
 #define HANDED_OUT_MS 1000               // by then a delivery of before is recorded as in progress
@@ -61,62 +64,134 @@ int command_create(struct op *op, const char *type, struct str project_id, struc
     return 0;
 }
 
-// The name under which each item is handed over: the first input of type Item.
-static int item_input(struct op *op, const struct service *service, struct str function_name,
-                      struct str *out, struct err *err)
+struct batch {  // what a request for one asks
+    struct json filter, context, args;
+    struct str function, input;  // the input under which each item is handed over
+};
+
+// The first input of type Item, else one that is called item.
+static struct str item_input(const struct function *function)
 {
-    struct package package;
-    struct module *modules;
-    size_t count;
-    *out = STR("item");
-    if (tx_get(op->tx, &package_entity, service->package_id, &package, op->arena, err) ||
-        modules_parse(json_of(package.modules), NULL, op->arena, &modules, &count, err))
-        return -1;
-    const struct module *module = module_find(modules, count, service->module_name);
-    const struct function *function = module ? function_find(module, function_name) : NULL;
-    for (size_t i = 0; function && i < function->input_count; i++) {
-        if (!str_is(function->inputs[i].type, "Item"))
-            continue;
-        *out = function->inputs[i].name;
-        break;
+    struct str found = STR_NONE;
+    for (size_t i = 0; i < function->input_count; i++) {
+        if (str_is(function->inputs[i].type, "Item"))
+            return function->inputs[i].name;
+        if (str_is(function->inputs[i].name, "item"))
+            found = function->inputs[i].name;
     }
+    return found;
+}
+
+static int check_item_input(struct batch *batch, const struct function *function,
+                            struct arena *arena, struct err *err)
+{
+    struct json value;
+    batch->input = item_input(function);
+    if (!batch->input.at)
+        return err_field(err, "functionName",
+                         "functionName: function " STR_FMT
+                         " takes no item: a batch needs an input of type Item",
+                         STR_ARG(function->name));
+    if (!json_get(batch->args, arena_cstr(arena, batch->input), &value))
+        return 0;
+    return err_field(err, "batch.args", "batch.args must not give " STR_FMT ": it is each item",
+                     STR_ARG(batch->input));
+}
+
+static struct str batch_body(const struct batch *batch, const struct item *item,
+                             struct arena *arena)
+{
+    // A byte of a key takes at most six when it is escaped.
+    _cleanup_buf_ struct buf buf = BUF_INIT(batch->args.text.len * 6 + SPEC_MORE);
+    struct json_writer w = JSON_WRITER(&buf);
+    struct json value;
+    struct str key;
+    json_w_object(&w);
+    json_w_pair_str(&w, "functionName", batch->function);
+    json_w_key(&w, "input");
+    json_w_object(&w);
+    for (struct json_iter it = json_each(batch->args); json_next(&it, &key, &value);) {
+        json_w_key_str(&w, json_unescape(key, arena));
+        json_w_raw(&w, value.text);
+    }
+    json_w_key_str(&w, batch->input);
+    json_w_object(&w);
+    json_w_pair_str(&w, "item_id", item->id);
+    json_w_pair_str(&w, "dataset_id", item->dataset_id);
+    json_w_object_end(&w);
+    json_w_object_end(&w);
+    json_w_object_end(&w);
+    return arena_copy(arena, buf_str(&buf));
+}
+
+// What would be wrong with each of its executions is wrong with the batch.
+static int check_batch(struct op *op, const struct service *service, struct batch *batch,
+                       struct err *err)
+{
+    const struct service_functions *functions;
+    struct str some_id = id_new(op->now, op->arena);
+    const struct item item = {.id = some_id, .dataset_id = some_id};
+    struct execution_request request = {.service = service};
+    if (execution_functions_of(op, NULL, service, &functions, err))
+        return -1;
+    const struct function *function = function_find(&functions->module, batch->function);
+    if (function && check_item_input(batch, function, op->arena, err))
+        return -1;
+    request.body = json_of(batch_body(batch, &item, op->arena));
+    if (execution_check(op, &request, err) == 0)
+        return 0;
+    if (strcmp(err->field, "input") == 0) {
+        err->field[0] = '\0';
+        return err_under(err, "batch.args");
+    }
+    return -1;
+}
+
+static int read_batch(struct op *op, struct json body, struct batch *out, struct err *err)
+{
+    struct json batch, query;
+    struct filter *unused;
+    if (take_name(body, "functionName", &out->function, op->arena, err) ||
+        take_object(body, "batch", &batch, err))
+        return -1;
+    if (take_object(batch, "query", &query, err) || take_object(batch, "args", &out->args, err))
+        return err_under(err, "batch");
+    if (query.type == JSON_ABSENT)
+        return err_field(err, "batch.query", "batch.query is missing: name the items");
+    if (!out->function.at)
+        out->function = STR("run");
+    if (!json_get(query, "filter", &out->filter))
+        out->filter = query;
+    json_get(query, "context", &out->context);
+    if (filter_parse(out->filter, &item_entity, op_limits(op), op->arena, &unused, err) ||
+        context_filter(query, &item_entity, op_limits(op), &unused, op->arena, err))
+        return err_under(err, "batch.query");
     return 0;
 }
 
 int command_create_batch(struct op *op, const struct service *service, struct json body,
                          struct command *out, struct err *err)
 {
-    struct json batch, query = {0}, filter = {0}, args = {0}, name = {0};
     const struct limits *limits = op_limits(op);
-    struct filter *parsed;
-    struct str input;
-    char what[DESCRIBE_SIZE];
-    json_get(body, "batch", &batch);
-    if (batch.type != JSON_OBJECT || !json_get(batch, "query", &query) || query.type != JSON_OBJECT)
-        return err_field(err, "batch.query", "batch.query must be a query of items, not %s",
-                         describe_value(query, what));
-    filter = json_get(query, "filter", &filter) ? filter : query;
-    json_get(batch, "args", &args);
-    json_get(body, "functionName", &name);
-    if (args.type != JSON_OBJECT && args.type != JSON_ABSENT && args.type != JSON_NULL)
-        return err_field(err, "batch.args", "batch.args must be an object, not %s",
-                         describe_value(args, what));
-    if (filter_parse(filter, &item_entity, limits, op->arena, &parsed, err))
-        return err_under(err, "batch.query");
-    struct str function = name.type == JSON_STRING ? json_str(name, op->arena) : STR("run");
-    if (limits_bytes(limits, LIMIT_FIELD, "batch.query", filter.text.len, err) ||
-        limits_bytes(limits, LIMIT_FIELD, "batch.args", args.text.len, err) ||
-        limits_bytes(limits, LIMIT_NAME, "functionName", function.len, err) ||
-        item_input(op, service, function, &input, err))
+    struct batch batch = {0};
+    if (read_batch(op, body, &batch, err) ||
+        limits_bytes(limits, LIMIT_FIELD, "batch.query", batch.filter.text.len, err) ||
+        limits_bytes(limits, LIMIT_FIELD, "batch.query.context", batch.context.text.len, err) ||
+        limits_bytes(limits, LIMIT_FIELD, "batch.args", batch.args.text.len, err) ||
+        limits_bytes(limits, LIMIT_NAME, "functionName", batch.function.len, err) ||
+        check_batch(op, service, &batch, err))
         return -1;
-    _cleanup_buf_ struct buf buf = BUF_INIT(filter.text.len + args.text.len + SPEC_MORE);
+    _cleanup_buf_ struct buf buf = BUF_INIT(batch.filter.text.len + batch.context.text.len +
+                                            batch.args.text.len + SPEC_MORE);
     struct json_writer w = JSON_WRITER(&buf);
     json_w_object(&w);
     json_w_pair_str(&w, "serviceId", service->id);
-    json_w_pair_str(&w, "functionName", function);
-    json_w_pair_str(&w, "inputName", input);
-    json_w_pair_raw(&w, "filter", filter.text);
-    json_w_pair_raw(&w, "args", args.type == JSON_OBJECT ? args.text : STR("{}"));
+    json_w_pair_str(&w, "functionName", batch.function);
+    json_w_pair_str(&w, "inputName", batch.input);
+    json_w_pair_raw(&w, "filter", batch.filter.text);
+    if (batch.context.type == JSON_OBJECT)
+        json_w_pair_raw(&w, "context", batch.context.text);
+    json_w_pair_raw(&w, "args", batch.args.type == JSON_OBJECT ? batch.args.text : STR("{}"));
     json_w_object_end(&w);
     return command_create(op, create_type, service->project_id,
                           arena_copy(op->arena, buf_str(&buf)), out, err);
@@ -237,41 +312,12 @@ static int next_rows(struct work *work, const struct entity *entity, struct filt
     return tx_select(op->tx, entity, &query, op->arena, rows, count, err);
 }
 
-static struct str batch_body(struct work *work, const struct item *item)
-{
-    struct arena *arena = work->op->arena;
-    struct json args = spec_json(work->command, "args"), value;
-    struct str input = spec_text(work->command, "inputName", arena), key;
-    // A byte of a key takes at most six when it is escaped.
-    _cleanup_buf_ struct buf buf = BUF_INIT(args.text.len * 6 + SPEC_MORE);
-    struct json_writer w = JSON_WRITER(&buf);
-    json_w_object(&w);
-    json_w_pair_str(&w, "functionName", spec_text(work->command, "functionName", arena));
-    json_w_key(&w, "input");
-    json_w_object(&w);
-    for (struct json_iter it = json_each(args); json_next(&it, &key, &value);) {
-        struct str name = json_unescape(key, arena);
-        if (str_eq(name, input))
-            continue;
-        json_w_key_str(&w, name);
-        json_w_raw(&w, value.text);
-    }
-    json_w_key_str(&w, input);
-    json_w_object(&w);
-    json_w_pair_str(&w, "item_id", item->id);
-    json_w_pair_str(&w, "dataset_id", item->dataset_id);
-    json_w_object_end(&w);
-    json_w_object_end(&w);
-    json_w_object_end(&w);
-    return arena_copy(arena, buf_str(&buf));
-}
-
 // Items of the service's project that people see: not the code kept beside them.
 static int item_filter(struct work *work, const struct service *service, struct filter **out,
                        struct err *err)
 {
     struct op *op = work->op;
-    struct filter *given;
+    struct filter *given, *context;
     struct query systems = {
         .filter = filter_and(
             filter_eq_text(&dataset_entity, "projectId", service->project_id, op->arena),
@@ -280,9 +326,11 @@ static int item_filter(struct work *work, const struct service *service, struct 
     size_t count;
     if (filter_parse(spec_json(work->command, "filter"), &item_entity, NULL, op->arena, &given,
                      err) ||
+        context_filter(json_of(work->command->spec), &item_entity, NULL, &context, op->arena,
+                       err) ||
         tx_select(op->tx, &dataset_entity, &systems, op->arena, &rows, &count, err))
         return -1;
-    *out = filter_and(given,
+    *out = filter_and(filter_and(given, context, op->arena),
                       filter_eq_text(&item_entity, "projectId", service->project_id, op->arena),
                       op->arena);
     for (size_t i = 0; i < count; i++) {
@@ -300,6 +348,9 @@ static int step_create(struct work *work, struct err *err)
     struct filter *filter;
     void *rows;
     size_t count;
+    struct batch batch = {.args = spec_json(work->command, "args"),
+                          .function = spec_text(work->command, "functionName", op->arena),
+                          .input = spec_text(work->command, "inputName", op->arena)};
     struct str service_id = spec_text(work->command, "serviceId", op->arena);
     if (tx_get(op->tx, &service_entity, service_id, &service, op->arena, err))
         return err_wrap(err, "the service of this batch");
@@ -311,7 +362,7 @@ static int step_create(struct work *work, struct err *err)
         struct execution execution;
         struct execution_request request = {
             .service = &service,
-            .body = json_of(batch_body(work, item)),
+            .body = json_of(batch_body(&batch, item, op->arena)),
             .command_id = work->command->id,
             .functions = work->step->functions,
         };

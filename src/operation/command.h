@@ -13,7 +13,8 @@
 MUST_CHECK int command_create(struct op *op, const char *type, struct str project_id,
                               struct str spec, struct command *out, struct err *err);
 
-// An execution for each item that a query matches: {"query","args"} of a batch. ERR_BAD_INPUT.
+// An execution for each item that a query matches: {"functionName"?,"batch":{"query","args"}}.
+// ERR_BAD_INPUT also for what each of the executions would be refused for.
 MUST_CHECK int command_create_batch(struct op *op, const struct service *service, struct json body,
                                     struct command *out, struct err *err);
 

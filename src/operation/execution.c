@@ -120,18 +120,35 @@ static void note_ready(struct op *op, const struct execution *execution)
     op_event(op, &event);
 }
 
+static int read_request(struct op *op, const struct execution_request *request,
+                        struct execution *out, const struct service_functions **functions,
+                        struct err *err)
+{
+    const struct function *function;
+    // What a command makes was held to the limits when the command was accepted.
+    const struct limits *limits = request->command_id.at ? NULL : op_limits(op);
+    return entity_decode(&execution_entity, request->body, DECODE_CREATE, limits, out, op->arena,
+                         err) ||
+                   execution_functions_of(op, request->functions, request->service, functions,
+                                          err) ||
+                   find_function(op, &(*functions)->module, out, &function, err) ||
+                   check_input(op, function, out, err)
+               ? -1
+               : 0;
+}
+
+int execution_check(struct op *op, const struct execution_request *request, struct err *err)
+{
+    const struct service_functions *functions;
+    struct execution unused;
+    return read_request(op, request, &unused, &functions, err);
+}
+
 int execution_create(struct op *op, const struct execution_request *request, struct execution *out,
                      struct err *err)
 {
     const struct service_functions *functions;
-    const struct function *function;
-    // What a command makes was held to the limits when the command was accepted.
-    const struct limits *limits = request->command_id.at ? NULL : op_limits(op);
-    if (entity_decode(&execution_entity, request->body, DECODE_CREATE, limits, out, op->arena,
-                      err) ||
-        execution_functions_of(op, request->functions, request->service, &functions, err) ||
-        find_function(op, &functions->module, out, &function, err) ||
-        check_input(op, function, out, err) || check_queue(op, request->service, err))
+    if (read_request(op, request, out, &functions, err) || check_queue(op, request->service, err))
         return -1;
     fill(op, request->service, arena_copy(op->arena, functions->package_name), out);
     out->command_id = request->command_id;

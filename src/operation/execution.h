@@ -26,6 +26,10 @@ struct execution_request {
 MUST_CHECK int execution_create(struct op *op, const struct execution_request *request,
                                 struct execution *out, struct err *err);
 
+// Whether a create would be refused for its function or its input; makes nothing.
+MUST_CHECK int execution_check(struct op *op, const struct execution_request *request,
+                               struct err *err);
+
 // Marks it to be terminated and notes EVENT_EXECUTION_TERMINATE; one that is final stays as it is.
 MUST_CHECK int execution_terminate(struct op *op, const struct execution *before,
                                    struct execution *out, struct err *err);

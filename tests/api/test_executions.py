@@ -217,6 +217,66 @@ def test_batch_over_items(dl, api, service, project, unique):
     assert sorted(one["output"]["bytes"] for one in mine) == list(range(7))
 
 
+@pytest.fixture(scope="module")
+def paused(api, project):
+    """A paused service: what is asked of it wrongly is refused, and what is made stays."""
+    code = "class ServiceRunner:\n    def run(self, value):\n        return value\n" \
+           "    def see(self, item, more=None):\n        return more\n    def take(self, item):\n        pass\n"
+    service = harness.deploy_plain(api, project.id, "paused", code, {
+        "run": {"value": "Json"}, "see": {"more": "Json", "item": "Item"}, "take": {"item": "Json"}}, active=False)
+    yield service
+    api.delete(f"/services/{service['id']}?force=true")
+
+
+def batch_of(query, **args):
+    return {"functionName": "see", "batch": {"query": {"filter": query}, "args": args}}
+
+
+@pytest.mark.parametrize("change, field", [
+    ({"functionName": 5}, "functionName"),
+    ({"functionName": ""}, "functionName"),
+    ({"functionName": "nope"}, "functionName"),
+    ({"functionName": "run"}, "functionName"),
+    ({"functionName": None}, "functionName"),
+    ({"batch": 5}, "batch"),
+    ({"batch": {}}, "batch.query"),
+    ({"batch": {"query": 5}}, "batch.query"),
+    ({"batch": {"query": {"filter": {"nonsense": 1}}}}, "batch.query.filter"),
+    ({"batch": {"query": {"filter": {}, "context": 5}}}, "batch.query.context"),
+    ({"batch": {"query": {"filter": {}, "context": {"datasets": "x"}}}}, "batch.query.context.datasets"),
+    ({"batch": {"query": {"filter": {}, "context": {"datasets": [5]}}}}, "batch.query.context.datasets[0]"),
+    ({"batch": {"query": {"filter": {}}, "args": 5}}, "batch.args"),
+    ({"batch": {"query": {"filter": {}}, "args": {"nope": 1}}}, "batch.args"),
+    ({"batch": {"query": {"filter": {}}, "args": {"item": {"item_id": "x"}}}}, "batch.args"),
+])
+def test_bad_batches(api, paused, change, field):
+    """What each of its executions would be refused for, the batch is."""
+    body = {**batch_of({"name": "no such"}), **change}
+    error = api.bad(400, "POST", f"/executions/{paused['id']}", body)
+    assert error["field"] == field, error
+
+
+def test_batch_hands_over_item_and_args(api, project, paused, unique):
+    """Of the datasets of its context only; without a type Item, the input that is called item."""
+    sets = [api.post("/datasets", {"name": unique("batch"), "projectId": project.id})["id"] for _ in range(2)]
+    name = unique("item")
+    items = [harness.upload(api, one, f"/{name}.txt", b"x").json()["id"] for one in sets]
+    for function, args in (("see", {"more": [1]}), ("take", {})):
+        body = batch_of({"name": f"{name}.txt"}, **args)
+        body["functionName"] = function
+        body["batch"]["query"]["context"] = {"datasets": sets[:1], "projects": [project.id]}
+        command = api.post(f"/executions/{paused['id']}", body)
+        harness.wait_for("the batch is done", lambda: api.get(f"/commands/{command['id']}")["status"] == "success")
+        page = api.get(f"/executions?serviceId={paused['id']}&functionName={function}")
+        assert [one["input"] for one in page["items"]] == [
+            {**args, "item": {"item_id": items[0], "dataset_id": sets[0]}}]
+
+
+def test_no_batch_in_an_array(api, paused):
+    made = api.post(f"/executions/{paused['id']}", [batch_of({}), {"functionName": "run", "input": {"value": 1}}])
+    assert made[0]["error"]["field"] == "batch" and made[1]["id"]
+
+
 # ── progress and logs ────────────────────────────────────────────────────────────────────────
 
 

@@ -44,11 +44,11 @@ def world(api, dl, unique_world):
     """A project with one of each thing, a fresh one of which each call may use up."""
     project = api.post("/projects", {"name": unique_world})
     service = harness.deploy_plain(api, project["id"], "target", "class ServiceRunner:\n    def run(self, value):\n"
-                                   "        return value\n", {"run": {"value": "Json"}}, active=False)
+                                   "        return value\n", {"run": {"value": "Json"}, "see": {"item": "Item"}}, active=False)
     dataset = api.post("/datasets", {"name": "target", "projectId": project["id"]})
     item = harness.upload(api, dataset["id"], "/target.txt", b"x").json()
     execution = api.execute(service["id"], "run", {"value": 1})
-    command = api.post(f"/executions/{service['id']}", {"functionName": "run", "batch": {"query": {
+    command = api.post(f"/executions/{service['id']}", {"functionName": "see", "batch": {"query": {
         "filter": {"$and": [{"name": "no such"}]}, "resource": "items", "context": {"datasets": [dataset["id"]]}},
         "args": {}}})
     yield {"project": project["id"], "dataset": dataset["id"], "item": item["id"], "package": service["packageId"],
