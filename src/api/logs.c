@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "model/describe.h"
 #include "model/status.h"
+#include "model/take.h"
 #include "operation/deletion.h"
 
 #define SIZE_MAX_LINES 1000
@@ -22,8 +23,7 @@ struct log_call {
     struct call *call;
     // what was asked
     struct str project_id, service_id, function_name, replica_id;
-    struct str *executions;
-    size_t execution_count;
+    struct take_names executions;
     int64_t start, size;
     bool follow, system, descending;
     struct log_checkpoint at;
@@ -52,46 +52,56 @@ static int take_time(struct call *call, const char *key, int64_t *out, struct er
                      describe_value(value, what));
 }
 
-static struct str take_text(struct call *call, const char *key)
-{
-    struct json value;
-    struct str text = json_get(call->body, key, &value) ? json_str(value, call->op.arena)
-                                                        : STR_NONE;
-    return text.len > 0 ? text : STR_NONE;
-}
-
-static bool take_bool(struct call *call, const char *key)
-{
-    struct json value;
-    bool set = false;
-    return json_get(call->body, key, &value) && json_bool(value, &set) && set;
-}
-
+// One id or a list of them. To name none is a mistake: it would mean all lines, or no line ever.
 static int take_executions(struct log_call *log, struct err *err)
 {
     struct call *call = log->call;
-    char what[DESCRIBE_SIZE];
-    struct json value, id;
-    struct str key;
-    if (!json_get(call->body, "executionId", &value) || value.type == JSON_NULL)
-        return 0;
     int64_t max = call->op.platform->settings->bulk_max;
-    size_t count = value.type == JSON_ARRAY ? json_count(value) : 1;
-    if ((int64_t)count > max)
+    struct json value;
+    struct str *one;
+    if (json_get(call->body, "executionId", &value) && value.type == JSON_STRING) {
+        one = arena_new_of(call->op.arena, struct str);
+        log->executions = (struct take_names){one, 1};
+        return take_name(call->body, "executionId", one, call->op.arena, err);
+    }
+    if (take_names(call->body, "executionId", &log->executions, call->op.arena, err))
+        return -1;
+    if ((int64_t)log->executions.count > max)
         return err_field(err, "executionId", "executionId has %zu entries; --max-bulk allows %lld",
-                         count, (long long)max);
-    log->executions = arena_array_of(call->op.arena, struct str, count + 1);
-    if (value.type == JSON_STRING) {
-        log->executions[log->execution_count++] = json_str(value, call->op.arena);
+                         log->executions.count, (long long)max);
+    return log->executions.at && log->executions.count == 0
+               ? err_field(err, "executionId",
+                           "executionId names no execution: give an id, or leave it out")
+               : 0;
+}
+
+// The service may stand in the path, in the body, or in both alike.
+static int take_service(struct log_call *log, struct err *err)
+{
+    struct call *call = log->call;
+    struct str named = call_param(call, 0);
+    if (take_name(call->body, "serviceId", &log->service_id, call->op.arena, err))
+        return -1;
+    if (!log->service_id.at)
+        log->service_id = named;
+    if (!named.at || str_eq(named, log->service_id))
         return 0;
-    }
-    for (struct json_iter it = json_each(value); json_next(&it, &key, &id);) {
-        if (id.type != JSON_STRING)
-            return err_field(err, "executionId", "executionId must be a list of ids, not of %s",
-                             describe_value(id, what));
-        log->executions[log->execution_count++] = json_str(id, call->op.arena);
-    }
-    return 0;
+    return err_field(err, "serviceId", "serviceId is not the service " STR_FMT " of the path",
+                     STR_ARG(named));
+}
+
+static int take_words(struct log_call *log, struct err *err)
+{
+    struct json body = log->call->body;
+    struct arena *arena = log->call->op.arena;
+    return take_name(body, "projectId", &log->project_id, arena, err) || take_service(log, err) ||
+                   take_name(body, "functionName", &log->function_name, arena, err) ||
+                   take_name(body, "replicaId", &log->replica_id, arena, err) ||
+                   take_text(body, "text", &log->at.text, arena, err) ||
+                   take_bool(body, "follow", &log->follow, err) ||
+                   take_bool(body, "system", &log->system, err)
+               ? -1
+               : 0;
 }
 
 static int take_limits(struct log_call *log, struct err *err)
@@ -99,7 +109,10 @@ static int take_limits(struct log_call *log, struct err *err)
     struct call *call = log->call;
     char what[DESCRIBE_SIZE];
     struct json value;
-    struct str level = take_text(call, "logLevel"), direction = take_text(call, "direction");
+    struct str level, direction;
+    if (take_text(call->body, "logLevel", &level, call->op.arena, err) ||
+        take_text(call->body, "direction", &direction, call->op.arena, err))
+        return -1;
     log->size = SIZE_MAX_LINES;
     if (json_get(call->body, "size", &value) && value.type != JSON_NULL &&
         (!json_int(value, &log->size) || log->size < 1))
@@ -125,18 +138,12 @@ static int read_request(struct log_call *log, struct err *err)
     struct json checkpoint;
     log->start = INT64_MIN;
     log->at = (struct log_checkpoint){.end = INT64_MAX};
-    log->project_id = take_text(call, "projectId");
-    log->service_id = take_text(call, "serviceId");
-    if (!log->service_id.at)
-        log->service_id = call_param(call, 0);
-    log->function_name = take_text(call, "functionName");
-    log->replica_id = take_text(call, "replicaId");
-    log->at.text = take_text(call, "text");
-    log->follow = take_bool(call, "follow");
-    log->system = take_bool(call, "system");
-    if (take_time(call, "start", &log->start, err) || take_time(call, "end", &log->at.end, err) ||
-        take_executions(log, err) || take_limits(log, err))
+    if (take_words(log, err) || take_time(call, "start", &log->start, err) ||
+        take_time(call, "end", &log->at.end, err) || take_executions(log, err) ||
+        take_limits(log, err))
         return -1;
+    if (log->at.text.len == 0)
+        log->at.text = STR_NONE;
     log->at.seq = log->descending ? INT64_MAX : -1;
     if (log->descending)
         log->follow = false;
@@ -150,12 +157,12 @@ static int read_request(struct log_call *log, struct err *err)
 static int check_executions(struct log_call *log, struct err *err)
 {
     struct op *op = &log->call->op;
-    log->all_final = log->execution_count > 0;
+    log->all_final = log->executions.count > 0;
     log->first_start = INT64_MAX;
     log->last_end = 0;
-    for (size_t i = 0; i < log->execution_count; i++) {
+    for (size_t i = 0; i < log->executions.count; i++) {
         struct execution execution;
-        if (tx_get(op->tx, &execution_entity, log->executions[i], &execution, op->arena, err)) {
+        if (tx_get(op->tx, &execution_entity, log->executions.at[i], &execution, op->arena, err)) {
             if (err->kind != ERR_NOT_FOUND)
                 return -1;
             *err = ERR_INIT;  // of a deleted project: nothing more comes
@@ -182,9 +189,9 @@ static int check(struct call *call, struct err *err)
     struct str id = log->project_id;
     struct service service;
     struct execution execution;
-    if (!log->service_id.at && log->execution_count > 0) {
+    if (!log->service_id.at && log->executions.count > 0) {
         kind = "execution";
-        id = log->executions[0];
+        id = log->executions.at[0];
         if (tx_get(op->tx, &execution_entity, id, &execution, op->arena, err))
             return err->kind == ERR_NOT_FOUND ? access_unknown(err, kind, id) : -1;
         log->service_id = execution.service_id;
@@ -308,8 +315,8 @@ static void read_lines(struct log_call *log)
                   .function_name = log->function_name,
                   .replica_id = log->replica_id,
                   .text = log->at.text,
-                  .executions = log->executions,
-                  .execution_count = log->execution_count,
+                  .executions = log->executions.at,
+                  .execution_count = log->executions.count,
                   .level_min = log->at.level,
                   .system = log->system,
                   .start = log->start,
@@ -330,15 +337,15 @@ static void on_done_lines(void *arg, struct logs_read *read)
 {
     struct log_call *log = arg;
     size_t done = 0;
-    for (size_t i = 0; read->err.kind == ERR_NONE && i < log->execution_count; i++) {
+    for (size_t i = 0; read->err.kind == ERR_NONE && i < log->executions.count; i++) {
         for (size_t k = 0; k < read->count; k++) {
-            if (str_eq(read->lines[k].execution_id, log->executions[i])) {
+            if (str_eq(read->lines[k].execution_id, log->executions.at[i])) {
                 done++;
                 break;
             }
         }
     }
-    log->drained = done == log->execution_count;
+    log->drained = done == log->executions.count;
     read_lines(log);
 }
 
@@ -348,8 +355,8 @@ static void read_done_lines(struct log_call *log)
         .query = {.project_id = log->project_id,
                   .service_id = log->service_id,
                   .text = STR(DONE_LINE),
-                  .executions = log->executions,
-                  .execution_count = log->execution_count,
+                  .executions = log->executions.at,
+                  .execution_count = log->executions.count,
                   .system = true,
                   .start = log->first_start,
                   .end = INT64_MAX,

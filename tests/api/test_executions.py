@@ -355,6 +355,30 @@ def test_log_filters(api, service):
     assert lines_of(api, service, execution["id"], end="2020-01-02T00:00:00") == []
 
 
+@pytest.mark.parametrize("change, field", [
+    ({"executionId": 5}, "executionId"), ({"executionId": {}}, "executionId"), ({"executionId": []}, "executionId"),
+    ({"executionId": ""}, "executionId"), ({"executionId": [5]}, "executionId[0]"),
+    ({"executionId": [""]}, "executionId[0]"), ({"serviceId": 5}, "serviceId"), ({"serviceId": ""}, "serviceId"),
+    ({"projectId": 5}, "projectId"), ({"functionName": 5}, "functionName"), ({"functionName": ""}, "functionName"),
+    ({"replicaId": 5}, "replicaId"), ({"text": 7}, "text"), ({"logLevel": 3}, "logLevel"),
+    ({"logLevel": "LOUD"}, "logLevel"), ({"direction": 5}, "direction"), ({"direction": "up"}, "direction"),
+    ({"follow": "yes"}, "follow"), ({"system": "x"}, "system"), ({"start": "soon"}, "start"), ({"size": 0}, "size"),
+    ({"checkpoint": 5}, "checkpoint"),
+])
+def test_bad_log_queries(api, paused, change, field):
+    error = api.bad(400, "POST", "/services/logs", {"serviceId": paused["id"], **change})
+    assert error["field"] == field and "missing" not in error["message"], error
+
+
+def test_log_queries_take_null_for_absent(api, paused):
+    keys = ("projectId", "executionId", "functionName", "replicaId", "text", "logLevel", "direction", "follow", "system",
+            "start", "end", "size", "checkpoint")
+    assert api.post("/services/logs", {"serviceId": paused["id"], **dict.fromkeys(keys)})["stop"]
+    assert api.post(f"/services/{paused['id']}/logs", {"serviceId": paused["id"]})["stop"]
+    error = api.bad(400, "POST", f"/services/{'0' * 24}/logs", {"serviceId": paused["id"]})
+    assert error["field"] == "serviceId"
+
+
 def test_follow(api, service):
     """The lines come while it runs, and the stream ends by itself."""
     identity = api.execute(service.id, "steps", {"count": 5})["id"]
