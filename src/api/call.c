@@ -6,6 +6,7 @@
 
 #include "api/api_internal.h"
 #include "base/mem.h"
+#include "model/describe.h"
 
 #define SPARE_ARENAS_MAX 128
 #define SPARE_ARENA_MAX  (256u << 10)  // an arena that grew beyond is not kept
@@ -93,6 +94,37 @@ static int copy_queries(struct call_state *state, struct err *err)
     return 0;
 }
 
+static bool flag_read(struct str text, bool *out)
+{
+    bool no = str_is(text, "false") || str_is(text, "False") || str_is(text, "0");
+    *out = text.len == 0 || str_is(text, "true") || str_is(text, "True") || str_is(text, "1");
+    return *out || no;
+}
+
+static bool is_flag(const struct route *route, const char *name)
+{
+    for (struct str rest = str_of(route->query); rest.len > 0;) {
+        struct str type = str_cut(&rest, ' '), key = str_cut(&type, ':');
+        if (str_is(key, name))
+            return str_is(type, "boolean");
+    }
+    return false;
+}
+
+// Every flag that the route's table names, so that no handler takes a mistake for false.
+static int check_flags(const struct call_state *state, struct err *err)
+{
+    bool unused;
+    for (const struct call_extra *it = state->queries; it; it = it->next) {
+        if (!is_flag(state->call.route, it->name) || flag_read(it->value, &unused))
+            continue;
+        struct str shown = describe_clip(it->value, 40);
+        return err_field(err, it->name, "%s must be true or false, not \"" STR_FMT "\"", it->name,
+                         STR_ARG(shown));
+    }
+    return 0;
+}
+
 static int caller_of(const struct token_claims *claims, struct caller *caller, struct err *err)
 {
     switch (claims->kind) {
@@ -164,7 +196,7 @@ static int admit(struct call_state *state, struct err *err)
     }
     call->route = match.route;
     memcpy(call->params, match.params, sizeof(call->params));
-    if (copy_queries(state, err) || authenticate(call, err))
+    if (copy_queries(state, err) || authenticate(call, err) || check_flags(state, err))
         return -1;
     return call->route->at_root && call->route->mode == ROUTE_LOOP ? 0 : admit_load(call, err);
 }
@@ -365,8 +397,8 @@ struct str call_query(const struct call *call, const char *name)
 bool call_query_bool(const struct call *call, const char *name)
 {
     struct str value = call_query(call, name);
-    return value.at &&
-           (value.len == 0 || str_is(value, "true") || str_is(value, "True") || str_is(value, "1"));
+    bool set = false;
+    return value.at && flag_read(value, &set) && set;
 }
 
 void call_header(struct call *call, const char *name, struct str value)

@@ -100,6 +100,8 @@ struct call {
 struct str call_param(const struct call *call, int index);
 struct str call_query(const struct call *call,
                       const char *name);  // copied before the handler runs: any thread
+// A flag that the route's `query` names as boolean: what is neither true nor false was refused
+// before the handler. "?force" alone is true.
 bool call_query_bool(const struct call *call, const char *name);
 // Adds a header to the answer; both texts must live in op.arena or longer. Any thread.
 void call_header(struct call *call, const char *name, struct str value);

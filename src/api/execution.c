@@ -7,6 +7,7 @@
 #include "api/wait.h"
 #include "model/execution.h"
 #include "model/status.h"
+#include "model/take.h"
 #include "operation/command.h"
 
 static int answer(struct call *call, const struct execution *execution, struct err *err)
@@ -22,6 +23,7 @@ static int answer(struct call *call, const struct execution *execution, struct e
 // ── waiting for the end ──────────────────────────────────────────────────────────────────────
 
 struct waiting {
+    bool wanted;
     struct str id;      // of the execution; absent: nothing to wait for
     struct wait *wait;  // NULL: not parked
 };
@@ -65,13 +67,16 @@ static void created(struct call *call, struct err *err)
                                call->op.platform->settings->wait_max_ms, answer_now, call);
 }
 
-static bool wants_wait(const struct call *call)
+static const char wait_key[] = "waitUntilExecutionIsFinished";
+
+static int start_waiting(struct call *call, struct err *err)
 {
-    struct json value;
-    bool wait = call_query_bool(call, "waitUntilExecutionIsFinished");
-    if (!wait && json_get(call->body, "waitUntilExecutionIsFinished", &value))
-        (void)json_bool(value, &wait);
-    return wait;
+    struct waiting *waiting = arena_new_of(call->op.arena, struct waiting);
+    call->data = waiting;
+    if (take_bool(call->body, wait_key, &waiting->wanted, err))
+        return -1;
+    waiting->wanted |= call_query_bool(call, wait_key);
+    return 0;
 }
 
 // ── create ───────────────────────────────────────────────────────────────────────────────────
@@ -159,7 +164,7 @@ static int create_work(struct call *call, struct err *err)
         return create_batch(call, err);
     if (create_one(call, call->body, &execution, err))
         return -1;
-    if (wants_wait(call))
+    if (waiting->wanted)
         waiting->id = execution.id;
     entity_encode(&execution_entity, &execution, &call->out);
     return 0;
@@ -167,8 +172,8 @@ static int create_work(struct call *call, struct err *err)
 
 static int create_execution(struct call *call, struct err *err)
 {
-    (void)err;
-    call->data = arena_new_of(call->op.arena, struct waiting);
+    if (start_waiting(call, err))
+        return -1;
     call_run(call, OP_WRITE, create_work, created);
     return 0;
 }
@@ -202,15 +207,15 @@ static int rerun_work(struct call *call, struct err *err)
     struct execution execution;
     if (execution_rerun(&call->op, &call->subject.execution, &execution, err))
         return -1;
-    if (wants_wait(call))
+    if (waiting->wanted)
         waiting->id = execution.id;
     return answer(call, &execution, err);
 }
 
 static int rerun(struct call *call, struct err *err)
 {
-    (void)err;
-    call->data = arena_new_of(call->op.arena, struct waiting);
+    if (start_waiting(call, err))
+        return -1;
     call_run(call, OP_WRITE, rerun_work, created);
     return 0;
 }

@@ -107,9 +107,10 @@ static const struct {
     {"ExecutionQuery",
      "{\"type\":\"object\",\"required\":[\"query\"],\"properties\":{\"query\":{\"type\":"
      "\"object\"}}}"},
-    {"ProgressReport", "{\"type\":\"object\",\"properties\":{\"status\":" TEXT
-                       ",\"percentComplete\":{\"type\":\"number\",\"minimum\":0,\"maximum\":100},"
-                       "\"message\":" TEXT ",\"output\":{},\"error\":{}}}"},
+    {"ProgressReport",
+     "{\"type\":\"object\",\"properties\":{\"status\":" TEXT
+     ",\"percentComplete\":{\"type\":\"number\",\"minimum\":0,\"maximum\":100},"
+     "\"message\":" TEXT ",\"output\":{},\"error\":{\"oneOf\":[{\"type\":\"object\"}," TEXT "]}}}"},
     {"Counters", "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\"}}"},
     {"ServiceStatus",
      "{\"type\":\"object\",\"required\":[\"numMessagesInQueue\",\"runtimeStatus\"],"

@@ -183,7 +183,7 @@ void execution_encode(const struct execution *execution, const struct execution_
     "{\"type\":\"object\",\"properties\":{\"status\":{\"type\":\"string\"},"                       \
     "\"timestamp\":{\"type\":\"string\",\"format\":\"date-time\"},"                                \
     "\"message\":{\"type\":\"string\"},\"percentComplete\":{\"type\":\"number\"},"                 \
-    "\"error\":{\"type\":\"object\",\"nullable\":true},\"output\":{}}}"
+    "\"error\":{\"description\":\"An object with a message, a text, or null.\"},\"output\":{}}}"
 
 const struct entity execution_entity = {
     .name = "execution",

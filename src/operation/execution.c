@@ -4,6 +4,7 @@
 #include "base/id.h"
 #include "model/describe.h"
 #include "model/status.h"
+#include "model/take.h"
 #include "operation/attempt.h"
 #include "operation/execution_functions.h"
 
@@ -345,12 +346,16 @@ static int read_report(struct op *op, struct json body, struct report *out, stru
         return err_field(err, "percentComplete",
                          "percentComplete must be a number from 0 to 100, not %s",
                          describe_value(value, what));
-    if (json_get(body, "message", &value))
-        out->message = json_str(value, op->arena);
+    if (take_text(body, "message", &out->message, op->arena, err))
+        return -1;
     if (json_get(body, "output", &value) && value.type != JSON_NULL)
         out->output = value.text;
-    if (json_get(body, "error", &value) && value.type != JSON_NULL)
+    if (json_get(body, "error", &value) && value.type != JSON_NULL) {
+        if (value.type != JSON_OBJECT && value.type != JSON_STRING)
+            return err_field(err, "error", "error must be an object or a string, not %s",
+                             describe_value(value, what));
         out->error = value.text;
+    }
     if ((int64_t)out->output.len > op->platform->settings->output_max)
         return err_set(err, ERR_TOO_LARGE, "The output is over --max-output (%lld bytes)",
                        (long long)op->platform->settings->output_max);

@@ -317,6 +317,40 @@ def test_large_progress(api, dl, plain):
     assert len(warnings) == 1 and "--max-output" in warnings[0]
 
 
+@pytest.mark.parametrize("report, field", [
+    ({"message": 5}, "message"), ({"error": 5}, "error"), ({"error": []}, "error"), ({"error": True}, "error"),
+    ({"status": 5}, "status"), ({"status": "lost"}, "status"), ({"percentComplete": "x"}, "percentComplete"),
+    ({"percentComplete": 101}, "percentComplete")])
+def test_bad_reports(api, paused, report, field):
+    identity = api.execute(paused["id"], "run", {"value": 1})["id"]
+    before = api.execution(identity)
+    assert api.bad(400, "POST", f"/executions/{identity}/progress", {"percentComplete": 10, **report})["field"] == field
+    assert api.execution(identity) == before
+
+
+@pytest.mark.parametrize("error", ["a text", {"message": "an object"}])
+def test_an_error_is_a_text_or_an_object(api, paused, error):
+    identity = api.execute(paused["id"], "run", {"value": 1})["id"]
+    ended = api.post(f"/executions/{identity}/progress", {"status": "failed", "message": None, "error": error})
+    assert ended["latestStatus"]["status"] == "failed" and ended["latestStatus"]["error"] == error
+
+
+def test_flags_are_true_or_false(api, paused):
+    path, body = f"/executions/{paused['id']}", {"functionName": "run", "input": {"value": 1}}
+    wait = "waitUntilExecutionIsFinished"
+    before = api.get(f"/executions?serviceId={paused['id']}&pageSize=1")["totalItemsCount"]
+    for wrong in ("banana", "2", "yes", "TRUE"):
+        assert api.bad(400, "POST", f"{path}?{wait}={wrong}", body)["field"] == wait
+    for wrong in ("true", 1, []):
+        assert api.bad(400, "POST", path, {**body, wait: wrong})["field"] == wait
+    assert api.get(f"/executions?serviceId={paused['id']}&pageSize=1")["totalItemsCount"] == before
+    for right in ("false", "False", "0"):
+        api.post(f"{path}?{wait}={right}", {**body, wait: None})
+    for call in (("PATCH", ""), ("DELETE", ""), ("POST", "/stop"), ("POST", "/resume")):
+        assert api.bad(400, call[0], f"/services/{paused['id']}{call[1]}?force=x", {})["field"] == "force"
+    assert api.get(f"/services/{paused['id']}")["active"] is False
+
+
 @pytest.mark.core
 def test_logs(dl, api, service, capsys):
     execution = service.execute(function_name="talk", execution_input={"lines": 3}, project_id=service.project_id).wait()
