@@ -136,8 +136,7 @@ static bool read_number(struct json json, struct filter_value *out)
     return json_double(json, &out->number) && isfinite(out->number);
 }
 
-// A scalar. Texts compared with a time become its milliseconds; what is no time stays a text,
-// which equals no time.
+// A scalar. Texts compared with a time become its milliseconds.
 static int read_value(struct parser *p, const struct term *term, struct json json,
                       struct filter_value *out)
 {
@@ -159,9 +158,13 @@ static int read_value(struct parser *p, const struct term *term, struct json jso
     case JSON_STRING:
         out->kind = VALUE_TEXT;
         out->text = json_str(json, p->arena);
-        if (term->place.field->type == FIELD_TIME && time_parse(out->text, &ms))
-            *out = (struct filter_value){
-                .kind = VALUE_NUMBER, .exact = true, .integer = ms, .number = (double)ms};
+        if (term->place.field->type != FIELD_TIME)
+            return 0;
+        if (!time_parse(out->text, &ms))
+            return fail(p, term->name, "must be compared with a time such as 2026-11-23T08:00:00Z",
+                        json);
+        *out = (struct filter_value){
+            .kind = VALUE_NUMBER, .exact = true, .integer = ms, .number = (double)ms};
         return 0;
     default: break;
     }

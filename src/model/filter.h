@@ -5,10 +5,10 @@
 //
 // Meaning. A field that is absent and one that is null are the same. Values compare only with their
 // own kind: numbers with numbers, texts bytewise with texts, booleans with booleans, times with ISO
-// texts or ms numbers; another kind is simply unequal and neither greater nor less. $ne and $nin
-// are the exact opposites of equality and $in, so absent fields match them. {"field": null} and
-// {"$eq": null} mean absent; only {"projectId": null} in a list means "in any project", as dtlpy
-// sends it.
+// texts or ms numbers (a text that is no time is refused); another kind is simply unequal and
+// neither greater nor less. $ne and $nin are the exact opposites of equality and $in, so absent
+// fields match them. {"field": null} and {"$eq": null} mean absent; only {"projectId": null} in a
+// list means "in any project", as dtlpy sends it.
 // A text with '*' in a plain term or $eq is a glob on filename, dir and name; $match is always a
 // glob when it holds '*', else a case-insensitive substring. On a JSON array a term holds when any
 // element satisfies it; $exists asks for the array itself. Objects equal nothing. An empty $and is
