@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/page.h"
 #include "api/route_table.h"
+#include "model/take.h"
 
 // Administrators see everything, owners their projects.
 static int project_filter(struct call *call, struct filter **out, struct err *err)
 {
     struct op *op = &call->op;
-    struct json value;
+    struct str id;
     *out = NULL;
-    if (json_get(call->body, "projectId", &value) && value.type == JSON_STRING) {
-        struct str id = json_str(value, op->arena);
+    if (take_name(call->body, "projectId", &id, op->arena, err))
+        return -1;
+    if (id.at) {
         *out = filter_eq_text(&audit_entity, "projectId", id, op->arena);
         return access_require(op, id, ROLE_OWNER, err);
     }

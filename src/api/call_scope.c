@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/api_internal.h"
+#include "model/take.h"
 #include "operation/deletion.h"
 
 static int scope_project(struct call *call, struct str *project_id, struct err *err)
@@ -24,23 +25,20 @@ static int scope_project(struct call *call, struct str *project_id, struct err *
 // {"projectId"}, as datasets and others also {"projects": [id]} or {"project"}.
 static int body_project(struct call *call, struct str *out, struct err *err)
 {
-    struct json value, first;
-    struct str key;
-    if (json_get(call->body, "projectId", &value) && value.type == JSON_STRING) {
-        *out = json_str(value, call->op.arena);
+    struct arena *arena = call->op.arena;
+    struct take_names projects;
+    struct str project;
+    if (take_name(call->body, "projectId", out, arena, err) ||
+        take_name(call->body, "project", &project, arena, err) ||
+        take_names(call->body, "projects", &projects, arena, err))
+        return -1;
+    if (projects.count > 1)
+        return err_field(err, "projects", "projects must name one project, not %zu",
+                         projects.count);
+    if (!out->at)
+        *out = project.at ? project : projects.count > 0 ? projects.at[0] : STR_NONE;
+    if (out->at)
         return 0;
-    }
-    if (json_get(call->body, "project", &value) && value.type == JSON_STRING) {
-        *out = json_str(value, call->op.arena);
-        return 0;
-    }
-    if (json_get(call->body, "projects", &value) && value.type == JSON_ARRAY) {
-        struct json_iter it = json_each(value);
-        if (json_next(&it, &key, &first) && first.type == JSON_STRING) {
-            *out = json_str(first, call->op.arena);
-            return 0;
-        }
-    }
     return err_field(err, "projectId", "projectId is missing: name the project this belongs to");
 }
 

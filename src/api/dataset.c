@@ -3,6 +3,8 @@
 
 #include "api/page.h"
 #include "api/route_table.h"
+#include "model/context.h"
+#include "model/take.h"
 #include "operation/deletion.h"
 
 static int post_dataset(struct call *call, struct err *err)
@@ -17,20 +19,6 @@ static int post_dataset(struct call *call, struct err *err)
         return -1;
     entity_encode(&dataset_entity, &row, &call->out);
     return 0;
-}
-
-static struct filter *projects_filter(struct call *call, struct json projects)
-{
-    struct arena *arena = call->op.arena;
-    struct str *ids = arena_array_of(arena, struct str, json_count(projects) + 1), key;
-    struct json_iter it = json_each(projects);
-    struct json value;
-    size_t count = 0;
-    while (json_next(&it, &key, &value)) {
-        if (value.type == JSON_STRING)
-            ids[count++] = json_str(value, arena);
-    }
-    return filter_in_text(&dataset_entity, "projectId", ids, count, arena);
 }
 
 // The code stores (Binaries) are shown to those who ask for the system's space only.
@@ -48,13 +36,14 @@ static int visible(struct call *call, bool system, struct filter **out, struct e
 static int query_datasets(struct call *call, struct err *err)
 {
     struct page page = {.entity = &dataset_entity, .body = call->body, .size = 1000};
-    struct json value, projects;
-    bool system = json_get(call->body, "systemSpace", &value) && value.type == JSON_TRUE;
-    if (visible(call, system, &page.filter, err))
+    struct filter *context;
+    bool system;
+    if (take_bool(call->body, "systemSpace", &system, err) ||
+        context_filter(call->body, &dataset_entity, op_limits(&call->op), &context, call->op.arena,
+                       err) ||
+        visible(call, system, &page.filter, err))
         return -1;
-    if (json_get(call->body, "context", &value) && json_get(value, "projects", &projects) &&
-        projects.type == JSON_ARRAY)
-        page.filter = filter_and(page.filter, projects_filter(call, projects), call->op.arena);
+    page.filter = filter_and(page.filter, context, call->op.arena);
     return page_reply(call, &page, err);
 }
 

@@ -2,7 +2,9 @@
 // POST /query/faas: the one list of packages, services and executions that dtlpy uses.
 #include "api/listing.h"
 #include "api/route_table.h"
+#include "model/context.h"
 #include "model/describe.h"
+#include "model/take.h"
 #include "operation/package.h"
 
 #define SIZE_EXECUTIONS 100
@@ -32,33 +34,17 @@ static const struct entity *entity_of(struct call *call, struct err *err)
     return NULL;
 }
 
-// {"context":{"projects":[…]}} narrows as a term would.
-static int add_context(struct call *call, struct page *page)
-{
-    struct arena *arena = call->op.arena;
-    struct json context, projects, value;
-    struct str key;
-    if (!json_get(call->body, "context", &context) || !json_get(context, "projects", &projects) ||
-        projects.type != JSON_ARRAY)
-        return 0;
-    struct str *ids = arena_array_of(arena, struct str, json_count(projects) + 1);
-    size_t count = 0;
-    for (struct json_iter it = json_each(projects); json_next(&it, &key, &value);) {
-        if (value.type == JSON_STRING)
-            ids[count++] = json_str(value, arena);
-    }
-    if (count > 0)
-        page->filter = filter_and(
-            page->filter, filter_in_text(page->entity, "projectId", ids, count, arena), arena);
-    return 0;
-}
-
 static int query_faas(struct call *call, struct err *err)
 {
     struct page page = {.entity = entity_of(call, err), .body = call->body};
-    if (!page.entity || listing_filter(call, page.entity, &page.filter, err) ||
-        add_context(call, &page))
+    struct filter *context;
+    bool unused;
+    if (!page.entity || take_bool(call->body, "systemSpace", &unused, err) ||
+        context_filter(call->body, page.entity, op_limits(&call->op), &context, call->op.arena,
+                       err) ||
+        listing_filter(call, page.entity, &page.filter, err))
         return -1;
+    page.filter = filter_and(page.filter, context, call->op.arena);
     page.size = page.entity == &execution_entity ? SIZE_EXECUTIONS : SIZE_OTHERS;
     page.complete = page.entity == &package_entity ? hide : NULL;
     return page_reply(call, &page, err);

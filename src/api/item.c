@@ -6,6 +6,8 @@
 #include "api/page.h"
 #include "api/route_table.h"
 #include "api/upload.h"
+#include "model/context.h"
+#include "model/take.h"
 
 static int get_item(struct call *call, struct err *err)
 {
@@ -72,7 +74,11 @@ static int delete_dataset_item(struct call *call, struct err *err)
 static int list_items(struct call *call, struct err *err)
 {
     struct page page = {.entity = &item_entity, .body = call->body, .size = 1000};
-    page.filter = filter_eq_text(&item_entity, "datasetId", call_param(call, 0), call->op.arena);
+    struct arena *arena = call->op.arena;
+    if (context_filter(call->body, &item_entity, op_limits(&call->op), &page.filter, arena, err))
+        return -1;
+    page.filter = filter_and(
+        page.filter, filter_eq_text(&item_entity, "datasetId", call_param(call, 0), arena), arena);
     return page_reply(call, &page, err);
 }
 
@@ -104,22 +110,25 @@ static void bulk_stepped(struct call *call, struct err *err)
     call_finish(call, err);
 }
 
-static int start_bulk(struct call *call, struct json patch, struct err *err)
+static int start_bulk(struct call *call, struct json patch, bool system, struct err *err)
 {
-    struct item_bulk *bulk = arena_new_of(call->op.arena, struct item_bulk);
+    struct arena *arena = call->op.arena;
+    struct item_bulk *bulk = arena_new_of(arena, struct item_bulk);
     struct json filter = json_of(STR("{}")), value;
+    struct filter *context;
     if (json_get(call->body, "filter", &value))
         filter = value;
-    if (filter_parse(filter, &item_entity, op_limits(&call->op), call->op.arena, &bulk->filter,
-                     err))
+    if (filter_parse(filter, &item_entity, op_limits(&call->op), arena, &bulk->filter, err) ||
+        context_filter(call->body, &item_entity, op_limits(&call->op), &context, arena, err))
         return -1;
+    bulk->filter = filter_and(bulk->filter, context, arena);
     bulk->dataset_id = call_param(call, 0);
     bulk->patch = patch;
     if (json_get(patch, "filename", &value) && value.type != JSON_NULL)
         return err_field(err, "update.filename",
                          "update.filename: many items cannot be moved at once; PATCH them one by "
                          "one");
-    bulk->system = json_get(call->body, "systemSpace", &value) && value.type == JSON_TRUE;
+    bulk->system = system;
     bulk->checking = true;
     call->data = bulk;
     call_run(call, OP_READ, bulk_step, bulk_stepped);
@@ -128,15 +137,20 @@ static int start_bulk(struct call *call, struct json patch, struct err *err)
 
 static int query_items(struct call *call, struct err *err)
 {
-    struct json value;
+    struct json update, value;
+    bool delete_them, system;
     if (json_get(call->body, "join", &value) && value.type != JSON_NULL)
         return err_field(err, "join",
                          "join: items cannot be joined with annotations here; take it out of the "
                          "query");
-    if (json_get(call->body, "delete", &value) && value.type == JSON_TRUE)
-        return start_bulk(call, (struct json){0}, err);
-    if (json_get(call->body, "update", &value) && value.type == JSON_OBJECT)
-        return start_bulk(call, value, err);
+    if (take_bool(call->body, "delete", &delete_them, err) ||
+        take_object(call->body, "update", &update, err) ||
+        take_bool(call->body, "systemSpace", &system, err))
+        return -1;
+    if (delete_them && update.type == JSON_OBJECT)
+        return err_field(err, "delete", "delete and update cannot stand in one request");
+    if (delete_them || update.type == JSON_OBJECT)
+        return start_bulk(call, update, system, err);
     call_run(call, OP_READ, list_items, list_done);
     return 0;
 }

@@ -54,7 +54,10 @@ static const struct {
      "\"sort\":{\"type\":\"object\",\"maxProperties\":4,\"additionalProperties\":"
      "{\"type\":\"string\",\"enum\":[\"ascending\",\"descending\"]}},"
      "\"page\":{\"type\":\"integer\",\"minimum\":0},"
-     "\"pageSize\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":@page},\"resource\":" TEXT "}}"},
+     "\"pageSize\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":@page},\"resource\":" TEXT
+     ",\"context\":{\"type\":\"object\",\"properties\":{\"projects\":{\"type\":\"array\","
+     "\"items\":" TEXT "},\"datasets\":{\"type\":\"array\",\"items\":" TEXT
+     "}}},\"systemSpace\":{\"type\":\"boolean\"}}}"},
     {"TokenRequest",
      "{\"type\":\"object\",\"required\":[\"type\"],\"properties\":{"
      "\"type\":{\"type\":\"string\",\"enum\":[\"user_credentials\",\"refresh_token\"]},"

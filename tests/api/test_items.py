@@ -317,6 +317,28 @@ def test_bad_filters(api, photos, filter):
     api.bad(400, "POST", f"/datasets/{photos.id}/query", {"filter": filter, "page": 0, "pageSize": 10, "resource": "items"})
 
 
+@pytest.mark.parametrize("change, field", [
+    ({"update": "x"}, "update"), ({"update": []}, "update"), ({"delete": "yes"}, "delete"), ({"delete": 1}, "delete"),
+    ({"delete": True, "update": {}}, "delete"), ({"systemSpace": "x"}, "systemSpace"), ({"context": 5}, "context"),
+    ({"context": {"datasets": "x"}}, "context.datasets"), ({"delete": True, "context": 5}, "context"),
+    ({"delete": True, "systemSpace": 1}, "systemSpace")])
+def test_bad_queries(api, photos, change, field):
+    put(api, photos, "/stays.txt")
+    path = f"/datasets/{photos.id}/query"
+    assert api.bad(400, "POST", path, {"filter": {}, **change})["field"] == field
+    page = api.post(path, {"filter": {"type": "file"}, "update": None, "delete": False, "context": None})
+    assert [one["filename"] for one in page["items"]] == ["/stays.txt"]
+
+
+def test_a_context_narrows(api, photos):
+    put(api, photos, "/stays.txt")
+    path = f"/datasets/{photos.id}/query"
+    elsewhere = {"filter": {"type": "file"}, "context": {"datasets": ["0" * 24]}}
+    assert api.post(path, elsewhere)["items"] == []
+    assert api.post(path, {**elsewhere, "delete": True})["itemsCount"] == 0
+    assert api.post(path, {**elsewhere, "context": {"datasets": [photos.id]}})["totalItemsCount"] == 1
+
+
 def test_paging_over_a_thousand(dl, api, photos):
     """Enough for dtlpy's second page, which it asks for by the last id of the first."""
     count = 1_205

@@ -140,6 +140,37 @@ def test_audit(api, made, unique, people):
     people(None, made.id).bad(403, "POST", "/audit/logs", {"projectId": made.id})
 
 
+@pytest.mark.parametrize("change, field", [
+    ({"context": 5}, "context"), ({"context": {"projects": "x"}}, "context.projects"),
+    ({"context": {"projects": [5]}}, "context.projects[0]"), ({"systemSpace": "x"}, "systemSpace")])
+@pytest.mark.parametrize("path", ["/datasets/query", "/query/faas"])
+def test_bad_queries(api, path, change, field):
+    body = {"filter": {}, "resource": "packages", **change}
+    assert api.bad(400, "POST", path, body)["field"] == field
+
+
+def test_a_context_names_projects(api, made, project, package):
+    for path, resource in (("/datasets/query", "datasets"), ("/query/faas", "packages")):
+        def found(context):
+            page = api.post(path, {"filter": {}, "resource": resource, "context": context, "systemSpace": True})
+            return {one["projectId"] for one in page["items"]}
+        assert found({"projects": [project.id]}) == {project.id}
+        assert found({"projects": []}) == set()
+        assert found(None) == found({}) >= {project.id}
+
+
+def test_wrong_projects_are_named(api, made):
+    """A projectId of another type is not a missing one, nor all projects."""
+    assert "number 5" in api.bad(400, "POST", "/datasets", {"name": "d", "projectId": 5})["message"]
+    for body, field in (({"projectId": 5}, "projectId"), ({"projectId": ""}, "projectId"), ({"projects": 5}, "projects"),
+                        ({"projects": [5]}, "projects[0]"), ({"projects": [made.id] * 2}, "projects"),
+                        ({"projects": []}, "projectId"), ({}, "projectId")):
+        assert api.bad(400, "POST", "/datasets", {"name": "d", **body})["field"] == field
+    for wrong in (5, "", [], {}):
+        assert api.bad(400, "POST", "/audit/logs", {"projectId": wrong})["field"] == "projectId"
+    assert api.post("/audit/logs", {"projectId": None})["totalItemsCount"] > 0
+
+
 def test_deleted_project_takes_everything_with_it(dl, api, unique):
     project = dl.projects.create(project_name=unique("doomed"))
     dataset = project.datasets.create(dataset_name="photos")
