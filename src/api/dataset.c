@@ -47,12 +47,27 @@ static int query_datasets(struct call *call, struct err *err)
     return page_reply(call, &page, err);
 }
 
+// Without parameters of a page the list is whole.
+static int read_page(struct call *call, struct json *out, struct err *err)
+{
+    _cleanup_buf_ struct buf buf = BUF_INIT(256);
+    struct json_writer w = JSON_WRITER(&buf);
+    json_w_object(&w);
+    if (page_params(call, &w, err))
+        return -1;
+    json_w_object_end(&w);
+    if (buf.len > strlen("{}"))
+        *out = json_of(arena_copy(call->op.arena, buf_str(&buf)));
+    return 0;
+}
+
 static int get_datasets(struct call *call, struct err *err)
 {
     struct arena *arena = call->op.arena;
     struct page page = {.entity = &dataset_entity};
     struct str name = call_query(call, "name"), project = call_query(call, "projects");
-    if (visible(call, call_query_bool(call, "system"), &page.filter, err))
+    if (read_page(call, &page.body, err) ||
+        visible(call, call_query_bool(call, "system"), &page.filter, err))
         return -1;
     if (name.len)
         page.filter = filter_and(page.filter, filter_eq_text(&dataset_entity, "name", name, arena),
@@ -92,7 +107,8 @@ static const struct route routes[] = {
      .request = "DatasetCreateBody", .response = "Dataset"},
     {"GET", "/datasets", ROUTE_READ, SCOPE_CALLER, ROLE_NONE, BODY_NONE, get_datasets,
      .operation_id = "listDatasets", .summary = "List datasets", .tag = DATASETS,
-     .response = "Dataset[]", .query = "name: projects: system:boolean"},
+     .response = "Dataset[]",
+     .query = "name:string projects:string system:boolean pageOffset:integer pageSize:integer"},
     {"POST", "/datasets/query", ROUTE_READ, SCOPE_CALLER, ROLE_NONE, BODY_JSON, query_datasets,
      .operation_id = "queryDatasets", .summary = "Find datasets by a filter", .tag = DATASETS,
      .request = "Query", .response = "DatasetPage"},

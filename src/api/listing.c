@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/listing.h"
 
-#include "model/describe.h"
 #include "operation/deletion.h"
 
 // Global packages are everyone's to read: not (not mine and not global).
@@ -21,22 +20,6 @@ int listing_filter(struct call *call, const struct entity *entity, struct filter
     return deletion_hide(&call->op, entity, "projectId", out, err);
 }
 
-static int number_param(struct call *call, const char *name, struct json_writer *out,
-                        const char *key, struct err *err)
-{
-    struct str text = call_query(call, name);
-    int64_t n;
-    if (!text.at)
-        return 0;
-    if (!str_int(text, &n) || n < 0) {
-        struct str shown = describe_clip(text, 40);
-        return err_field(err, name, "%s must be a whole number from 0 on, not \"" STR_FMT "\"",
-                         name, STR_ARG(shown));
-    }
-    json_w_pair_int(out, key, n);
-    return 0;
-}
-
 int listing_get(struct call *call, const struct entity *entity, const char *params,
                 listing_complete_fn complete, struct err *err)
 {
@@ -44,8 +27,7 @@ int listing_get(struct call *call, const struct entity *entity, const char *para
     struct json_writer out = JSON_WRITER(&buf);
     json_w_object(&out);
     json_w_pair_raw(&out, "sort", STR("{\"createdAt\":\"descending\"}"));
-    if (number_param(call, "pageOffset", &out, "page", err) ||
-        number_param(call, "pageSize", &out, "pageSize", err))
+    if (page_params(call, &out, err))
         return -1;
     json_w_key(&out, "filter");
     json_w_object(&out);

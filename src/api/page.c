@@ -1,7 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/page.h"
 
+#include "model/describe.h"
+
 #define SIZE_DEFAULT 100
+
+static int number_param(struct call *call, const char *name, struct json_writer *out,
+                        const char *key, struct err *err)
+{
+    struct str text = call_query(call, name);
+    int64_t n;
+    if (!text.at)
+        return 0;
+    if (!str_int(text, &n) || n < 0) {
+        struct str shown = describe_clip(text, 40);
+        return err_field(err, name, "%s must be a whole number from 0 on, not \"" STR_FMT "\"",
+                         name, STR_ARG(shown));
+    }
+    json_w_pair_int(out, key, n);
+    return 0;
+}
+
+int page_params(struct call *call, struct json_writer *out, struct err *err)
+{
+    return number_param(call, "pageOffset", out, "page", err) ||
+                   number_param(call, "pageSize", out, "pageSize", err)
+               ? -1
+               : 0;
+}
 
 static int write_rows(struct call *call, const struct page *page, void *rows, size_t count,
                       struct err *err)
@@ -15,6 +41,17 @@ static int write_rows(struct call *call, const struct page *page, void *rows, si
     return 0;
 }
 
+static int read_query(struct call *call, const struct page *page, struct query *out,
+                      struct err *err)
+{
+    struct json body = page->body.type == JSON_OBJECT ? page->body : json_of(STR("{}"));
+    if (query_parse(body, page->entity, page->size ? page->size : SIZE_DEFAULT,
+                    op_limits(&call->op), call->op.arena, out, err))
+        return -1;
+    out->filter = filter_and(out->filter, page->filter, call->op.arena);
+    return 0;
+}
+
 // The page in pieces of what the store gives at once.
 static int write_selected(struct call *call, const struct page *page, struct query query,
                           size_t *count, struct err *err)
@@ -22,6 +59,8 @@ static int write_selected(struct call *call, const struct page *page, struct que
     int64_t left = query.limit;
     size_t got;
     *count = 0;
+    if (query.count_only)
+        return 0;
     do {
         void *rows;
         query.limit = left < QUERY_LIMIT_MAX ? left : QUERY_LIMIT_MAX;
@@ -38,46 +77,43 @@ static int write_selected(struct call *call, const struct page *page, struct que
 int page_reply(struct call *call, const struct page *page, struct err *err)
 {
     struct op *op = &call->op;
-    struct query query = {0};
-    struct json body = page->body.type == JSON_OBJECT ? page->body : json_of(STR("{}"));
-    int64_t total;
+    struct query query;
+    int64_t total, pages = 0;
     size_t count;
-    if (query_parse(body, page->entity, page->size ? page->size : SIZE_DEFAULT, op_limits(op),
-                    op->arena, &query, err))
+    if (read_query(call, page, &query, err))
         return -1;
-    query.filter = filter_and(query.filter, page->filter, op->arena);
     json_w_object(&call->out);
     json_w_key(&call->out, "items");
     json_w_array(&call->out);
     if (write_selected(call, page, query, &count, err))
         return -1;
     json_w_array_end(&call->out);
-    bool whole = query.offset == 0 && (int64_t)count < query.limit;
+    bool whole = !query.count_only && query.offset == 0 && (int64_t)count < query.limit;
     total = (int64_t)count;
     if (!whole && tx_count(op->tx, page->entity, query.filter, &total, err))
         return -1;
+    if (!query.count_only)
+        pages = (total + query.limit - 1) / query.limit;
     json_w_pair_int(&call->out, "totalItemsCount", total);
-    json_w_pair_int(&call->out, "totalPagesCount", (total + query.limit - 1) / query.limit);
-    json_w_pair_bool(&call->out, "hasNextPage", query.offset + (int64_t)count < total);
+    json_w_pair_int(&call->out, "totalPagesCount", pages);
+    json_w_pair_bool(&call->out, "hasNextPage",
+                     !query.count_only && query.offset + (int64_t)count < total);
     json_w_object_end(&call->out);
     return 0;
 }
 
 int page_array(struct call *call, const struct page *page, const char *sort, struct err *err)
 {
-    struct op *op = &call->op;
-    struct query query = {.filter = page->filter, .limit = QUERY_LIMIT_MAX, .sort_count = 1};
+    struct query query = {.filter = page->filter, .limit = INT64_MAX};
     size_t count;
+    if (page->body.type == JSON_OBJECT && read_query(call, page, &query, err))
+        return -1;
+    query.sort_count = 1;
     query.sort[0] = (struct sort_key){.field = entity_field(page->entity, str_of(sort)),
                                       .path = STR("")};
     json_w_array(&call->out);
-    do {
-        void *rows;
-        if (tx_select(op->tx, page->entity, &query, op->arena, &rows, &count, err) ||
-            write_rows(call, page, rows, count, err))
-            return -1;
-        query.offset += (int64_t)count;
-    } while (count == QUERY_LIMIT_MAX && !call->reply.over);
+    if (write_selected(call, page, query, &count, err))
+        return -1;
     json_w_array_end(&call->out);
     return 0;
 }

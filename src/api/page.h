@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // api/page: one page of a list, in the form that all lists have: items, totalItemsCount,
-// totalPagesCount, hasNextPage.
+// totalPagesCount, hasNextPage. With pageSize 0 it is the total alone: no items, no pages.
 #ifndef DROVER_API_PAGE_H
 #define DROVER_API_PAGE_H
 
@@ -18,7 +18,11 @@ struct page {
 // Reads the page and writes it to call->out.
 MUST_CHECK int page_reply(struct call *call, const struct page *page, struct err *err);
 
-// All matches of a filter as a plain JSON array, in the order of `sort` (a field's JSON name).
+// pageOffset (a page number) and pageSize of the URL, as the members of a page's body.
+MUST_CHECK int page_params(struct call *call, struct json_writer *out, struct err *err);
+
+// All matches of a filter as a plain JSON array, in the order of `sort` (a field's JSON name); when
+// there is a body, only the page that it names.
 MUST_CHECK int page_array(struct call *call, const struct page *page, const char *sort,
                           struct err *err);
 

@@ -54,7 +54,7 @@ static const struct {
      "\"sort\":{\"type\":\"object\",\"maxProperties\":4,\"additionalProperties\":"
      "{\"type\":\"string\",\"enum\":[\"ascending\",\"descending\"]}},"
      "\"page\":{\"type\":\"integer\",\"minimum\":0},"
-     "\"pageSize\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":@page},\"resource\":" TEXT
+     "\"pageSize\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":@page},\"resource\":" TEXT
      ",\"context\":{\"type\":\"object\",\"properties\":{\"projects\":{\"type\":\"array\","
      "\"items\":" TEXT "},\"datasets\":{\"type\":\"array\",\"items\":" TEXT
      "}}},\"systemSpace\":{\"type\":\"boolean\"}}}"},
@@ -141,7 +141,7 @@ static const struct {
     {"AuditQuery", "{\"type\":\"object\",\"properties\":{\"projectId\":" TEXT
                    ",\"filter\":{\"type\":\"object\"},\"sort\":{\"type\":\"object\"},"
                    "\"page\":{\"type\":\"integer\",\"minimum\":0},\"pageSize\":{\"type\":"
-                   "\"integer\",\"minimum\":1,\"maximum\":@page}}}"},
+                   "\"integer\",\"minimum\":0,\"maximum\":@page}}}"},
     {"InstanceCatalog", "{}"},
     {"ItemsAnswer",
      "{\"anyOf\":[{\"$ref\":\"#/components/schemas/ItemPage\"},{\"type\":\"object\","

@@ -353,6 +353,29 @@ def test_paging_over_a_thousand(dl, api, photos):
     assert sum(1 for page in photos.items.list(filters=sizes) for _ in page) == count
 
 
+def test_page_of_nothing_is_the_total(api, photos):
+    for number in range(6):
+        put(api, photos, f"/{number}.txt")
+    page = api.post(f"/datasets/{photos.id}/query", {"filter": {"type": "file"}, "pageSize": 0, "page": 1})
+    assert page == {"items": [], "totalItemsCount": 6, "totalPagesCount": 0, "hasNextPage": False}
+    assert api.get("/executions?pageSize=0")["items"] == []
+
+
+def test_pages_of_datasets(api, project, unique):
+    names = sorted(unique("paged") for _ in range(5))
+    for name in names:
+        api.post("/datasets", {"name": name, "projectId": project.id})
+    path = f"/datasets?projects={project.id}"
+    every = [one["name"] for one in api.get(path)]
+    assert set(names) <= set(every)
+    pages = [[one["name"] for one in api.get(f"{path}&pageSize=2&pageOffset={number}")]
+             for number in range(len(every) // 2 + 1)]
+    assert sum(pages, []) == every and len(pages[0]) == 2
+    assert api.get(f"{path}&pageSize=0") == []
+    for wrong in ("pageSize=abc", "pageSize=-1", "pageSize=", "pageSize=1001", "pageOffset=x"):
+        assert api.bad(400, "GET", f"{path}&{wrong}")["field"] == wrong.split("=")[0]
+
+
 def test_pages_by_number(api, photos):
     for number in range(7):
         put(api, photos, f"/{number}.txt")
