@@ -98,6 +98,20 @@ static int take_name(const struct reader *r, struct json object, const char *key
     return 0;
 }
 
+// A name in the code. What else it may hold is the language's matter; with a blank, none can be
+// called by it. What was accepted before is let be, for the sake of what is beside it.
+static int take_identifier(const struct reader *r, struct json object, const char *key,
+                           const char *fallback, struct str *out)
+{
+    struct json value = {0};
+    if (take_name(r, object, key, fallback, out) < 0)
+        return -1;
+    if (!r->limits || !memchr(out->at, ' ', out->len))
+        return 0;
+    json_get(object, key, &value);
+    return fail(r, key, "must not hold blanks", value);
+}
+
 static int check_count(const struct reader *r, const char *path, size_t count)
 {
     int64_t most = limits_most(r->limits, LIMIT_FUNCTIONS);
@@ -194,7 +208,7 @@ static int read_function(const struct reader *r, struct json json, struct functi
 {
     struct parameters inputs, outputs;
     struct json description = {0};
-    if (need_object(r, json) < 0 || take_name(r, json, "name", NULL, &out->name) < 0 ||
+    if (need_object(r, json) < 0 || take_identifier(r, json, "name", NULL, &out->name) < 0 ||
         read_parameters(r, json, "input", &inputs) < 0 ||
         read_parameters(r, json, "output", &outputs) < 0)
         return -1;
@@ -258,7 +272,7 @@ static int read_module(const struct reader *r, struct json json, struct module *
     struct json value = {0};
     if (need_object(r, json) < 0 || take_name(r, json, "name", "default_module", &out->name) < 0 ||
         take_text(r, json, (struct text_rule){"entryPoint", "main.py"}, &out->entry_point) < 0 ||
-        take_name(r, json, "className", "ServiceRunner", &out->class_name) < 0 ||
+        take_identifier(r, json, "className", "ServiceRunner", &out->class_name) < 0 ||
         read_parameters(r, json, "initInputs", &init) < 0)
         return -1;
     json_get(json, "entryPoint", &value);
