@@ -2,6 +2,7 @@
 #include "operation/service.h"
 
 #include "base/id.h"
+#include "model/describe.h"
 #include "model/module.h"
 #include "operation/assignment.h"
 #include "operation/command.h"
@@ -140,11 +141,25 @@ static int save(struct op *op, const struct service *before, struct service *aft
     return op_audit(op, action, &service_entity, before, after, err);
 }
 
+// Clients send whole services back, so the name may stand there; another one would be ignored.
+static int check_same_name(const struct service *before, struct json body, struct arena *arena,
+                           struct err *err)
+{
+    char what[DESCRIBE_SIZE];
+    struct json name;
+    if (!json_get(body, "name", &name) || name.type == JSON_NULL ||
+        (name.type == JSON_STRING && str_eq(json_str(name, arena), before->name)))
+        return 0;
+    return err_field(err, "name", "name cannot be changed: it stays \"" STR_FMT "\", not %s",
+                     STR_ARG(before->name), describe_value(name, what));
+}
+
 int service_update(struct op *op, const struct service *before, struct json body, bool force,
                    struct service *out, struct err *err)
 {
     *out = *before;
-    if (entity_decode(&service_entity, body, DECODE_PATCH, op_limits(op), out, op->arena, err) ||
+    if (check_same_name(before, body, op->arena, err) ||
+        entity_decode(&service_entity, body, DECODE_PATCH, op_limits(op), out, op->arena, err) ||
         service_check(op, out, before, err))
         return -1;
     if (service_needs_agents(before, out, op->arena) &&

@@ -283,6 +283,9 @@ def test_bad_runtime(api, idle, runtime, field):
 
 
 @pytest.mark.parametrize("change, field", [
+    ({"name": ""}, "name"),
+    ({"name": 5}, "name"),
+    ({"name": "another"}, "name"),
     ({"executionTimeout": 0}, "executionTimeout"),
     ({"executionTimeout": "1h"}, "executionTimeout"),
     ({"drainTime": -1}, "drainTime"),
@@ -301,6 +304,13 @@ def test_bad_runtime(api, idle, runtime, field):
 def test_bad_settings(api, idle, change, field):
     error = api.bad(400, "PATCH", f"/services/{idle['id']}", change)
     assert error["field"] == field, error
+
+
+def test_the_same_name_may_stand_there(dl, api, idle):
+    """dtlpy sends whole services back."""
+    assert api.patch(f"/services/{idle['id']}", {"name": idle["name"]})["name"] == idle["name"]
+    assert api.patch(f"/services/{idle['id']}", {"name": None})["name"] == idle["name"]
+    assert dl.services.get(service_id=idle["id"]).update().name == idle["name"]
 
 
 def test_long_timeout_is_allowed_with_a_warning(api, idle):
