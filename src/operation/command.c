@@ -10,6 +10,7 @@
 #include "model/describe.h"
 #include "model/status.h"
 #include "model/take.h"
+#include "operation/access.h"
 #include "operation/execution_functions.h"
 
 #define SPEC_MORE     ((size_t)1 << 20)  // bytes of a spec besides what its request gave
@@ -197,17 +198,12 @@ int command_create_batch(struct op *op, const struct service *service, struct js
                           arena_copy(op->arena, buf_str(&buf)), out, err);
 }
 
-// Projects in which the caller may change things; *all for administrators.
-static int write_projects(struct op *op, struct json_writer *w, struct err *err)
+// Projects in which the caller may change things.
+static int write_projects(struct op *op, struct take_names *out, struct err *err)
 {
     static const struct str roles[] = {STR("owner"), STR("developer")};
-    if (op->caller.admin)
-        return 0;
-    json_w_key(w, "projects");
-    json_w_array(w);
     if (op->caller.kind == CALLER_SERVICE) {
-        json_w_str(w, op->caller.project_id);
-        json_w_array_end(w);
+        *out = (struct take_names){&op->caller.project_id, 1};
         return 0;
     }
     struct query query = {
@@ -217,19 +213,54 @@ static int write_projects(struct op *op, struct json_writer *w, struct err *err)
         .limit = QUERY_LIMIT_MAX,
     };
     void *rows;
-    size_t count;
-    if (tx_select(op->tx, &member_entity, &query, op->arena, &rows, &count, err))
+    if (tx_select(op->tx, &member_entity, &query, op->arena, &rows, &out->count, err))
         return -1;
-    for (size_t i = 0; i < count; i++)
-        json_w_str(w, ((struct member *)rows)[i].project_id);
-    json_w_array_end(w);
+    out->at = arena_array_of(op->arena, struct str, out->count + 1);
+    for (size_t i = 0; i < out->count; i++)
+        out->at[i] = ((struct member *)rows)[i].project_id;
     return 0;
+}
+
+static int any_execution(struct op *op, struct filter *filter, bool *found, struct err *err)
+{
+    struct execution execution;
+    *found = tx_find(op->tx, &execution_entity, filter, &execution, op->arena, err) == 0;
+    if (!*found && err->kind != ERR_NOT_FOUND)
+        return -1;
+    *err = ERR_INIT;
+    return 0;
+}
+
+// Who may change nothing of what the query finds is told so, instead of getting a command that does
+// nothing. What they may not even see is not found.
+static int check_rights(struct op *op, struct filter *given, const struct take_names *projects,
+                        struct err *err)
+{
+    struct filter *mine = filter_in_text(&execution_entity, "projectId", projects->at,
+                                         projects->count, op->arena);
+    struct filter *visible;
+    bool found;
+    if (projects->count > 0) {
+        if (any_execution(op, filter_and(given, mine, op->arena), &found, err))
+            return -1;
+        if (found)
+            return 0;
+        if (access_filter(op, &execution_entity, "projectId", &visible, err) ||
+            any_execution(op, filter_and(given, visible, op->arena), &found, err))
+            return -1;
+        if (!found)
+            return 0;
+    }
+    return err_set(err, ERR_DENIED,
+                   "This needs the role developer in the project of the executions; you have it in "
+                   "none that the query finds");
 }
 
 int command_create_rerun(struct op *op, struct json filter, bool terminate, struct command *out,
                          struct err *err)
 {
     struct filter *parsed;
+    struct take_names projects = {0};
     char what[DESCRIBE_SIZE];
     if (filter.type != JSON_OBJECT)
         return err_field(err, "query", "query must be a filter of executions, not %s",
@@ -238,12 +269,20 @@ int command_create_rerun(struct op *op, struct json filter, bool terminate, stru
         return -1;
     if (filter_parse(filter, &execution_entity, op_limits(op), op->arena, &parsed, err))
         return err_under(err, "query");
+    if (!op->caller.admin &&
+        (write_projects(op, &projects, err) || check_rights(op, parsed, &projects, err)))
+        return -1;
     _cleanup_buf_ struct buf buf = BUF_INIT(filter.text.len + SPEC_MORE);
     struct json_writer w = JSON_WRITER(&buf);
     json_w_object(&w);
     json_w_pair_raw(&w, "filter", filter.text);
-    if (write_projects(op, &w, err))
-        return -1;
+    if (!op->caller.admin) {
+        json_w_key(&w, "projects");
+        json_w_array(&w);
+        for (size_t i = 0; i < projects.count; i++)
+            json_w_str(&w, projects.at[i]);
+        json_w_array_end(&w);
+    }
     json_w_object_end(&w);
     return command_create(op, terminate ? terminate_type : rerun_type, STR_NONE,
                           arena_copy(op->arena, buf_str(&buf)), out, err);

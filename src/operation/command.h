@@ -19,7 +19,7 @@ MUST_CHECK int command_create_batch(struct op *op, const struct service *service
                                     struct command *out, struct err *err);
 
 // Reruns (or, with terminate, ends) every execution that a filter matches; the caller needs the
-// developer's role in each one's project, others are passed over.
+// developer's role in each one's project, others are passed over. ERR_DENIED when all of them are.
 MUST_CHECK int command_create_rerun(struct op *op, struct json filter, bool terminate,
                                     struct command *out, struct err *err);
 

@@ -536,6 +536,26 @@ def test_rerun_by_query(dl, api, service):
         assert [entry["status"] for entry in api.finished(one)["statusLog"]].count("failed") >= 2
 
 
+@pytest.mark.parametrize("what", ["rerun", "terminate"])
+def test_a_query_over_others_executions_is_denied(dl, api, people, project, paused, unique, what):
+    """Where the caller may change nothing it finds; what is not found at all is not denied."""
+    identity = api.execute(paused["id"], "run", {"value": 1})["id"]
+    other = api.post("/projects", {"name": unique("query")})
+    viewer, query = people("viewer", project.id), {"query": {"id": identity}}
+    error = viewer.bad(403, "POST", f"/executions/{what}", query)
+    assert "developer" in error["message"]
+    somebody = people(None, other["id"])
+    somebody.bad(403, "POST", f"/executions/{what}", query)
+    api.post(f"/projects/{other['id']}/members/{viewer.email}", {"role": "developer"})
+    viewer.bad(403, "POST", f"/executions/{what}", query)
+    viewer.post(f"/executions/{what}", {"query": {"id": "no such"}})
+    api.post(f"/projects/{other['id']}/members/{somebody.email}", {"role": "developer"})
+    somebody.post(f"/executions/{what}", query)
+    assert not api.execution(identity)["toTerminate"]
+    people("developer", project.id).post(f"/executions/{what}", query)
+    api.delete(f"/projects/{other['id']}")
+
+
 def test_increment_and_update(dl, api, service):
     execution = service.execute(function_name="nap", execution_input={"seconds": 30}, project_id=service.project_id)
     before = api.execution(execution.id)["attempts"]
