@@ -26,7 +26,7 @@ int dataset_create(struct op *op, struct dataset *row, struct err *err)
     if (title_check(row->name, "name", op_limits(op), err))
         return -1;
     if (find(op, row->project_id, row->name, &first, err) == 0) {
-        if (first.system || !repeat_within_minute(op, first.creator, first.created_at))
+        if (first.system || !repeat_of(op, &dataset_entity, &first, row))
             return refuse_name(err, row->name);
         *row = first;
         return 0;

@@ -247,7 +247,7 @@ static bool made_before(struct op *op, struct package *package, const struct err
         filter_eq_text(&package_entity, "projectId", package->project_id, op->arena),
         filter_eq_text(&package_entity, "name", package->name, op->arena), op->arena);
     if (tx_find(op->tx, &package_entity, same, &first, op->arena, &ignored) ||
-        !repeat_within_minute(op, first.creator, first.created_at))
+        !repeat_of(op, &package_entity, &first, package))
         return false;
     *package = first;
     return true;

@@ -79,6 +79,7 @@ int project_create(struct op *op, struct str name, struct project *out, struct e
         return err_set(err, ERR_DENIED, "A service cannot create projects");
     if (title_check(name, "name", op_limits(op), err) || taken(op, name, out, &found, err))
         return -1;
+    // A name is all that makes a project, so an equal one is an equal create.
     if (found && !repeat_within_minute(op, out->creator, out->created_at))
         return refuse_name(err, name);
     if (!found && make(op, name, out, err))

@@ -88,7 +88,7 @@ static bool made_before(struct op *op, struct service *service, const struct err
         filter_eq_text(&service_entity, "projectId", service->project_id, op->arena),
         filter_eq_text(&service_entity, "name", service->name, op->arena), op->arena);
     if (tx_find(op->tx, &service_entity, same, &first, op->arena, &ignored) ||
-        !repeat_within_minute(op, first.creator, first.created_at))
+        !repeat_of(op, &service_entity, &first, service))
         return false;
     *service = first;
     return true;

@@ -163,6 +163,34 @@ def test_files_with_names_beyond_ascii(api, project, unique):
     api.delete(f"/services/{service['id']}?force=true")
 
 
+def test_a_create_is_repeated_only_by_an_equal_one(api, people, project, unique):
+    """Within a minute the same create gets what the first one made; another one is a conflict."""
+    body = {"name": unique("package"), "projectId": project.id, "modules": [MODULE], "codebase": GIT,
+            "requirements": [{"name": "six", "version": "1.17.0", "operator": "=="}], "metadata": {"a": 1, "b": 2}}
+    first = api.post("/packages", body)
+    assert api.post("/packages", {**body, "metadata": {"b": 2, "a": 1}, "unknown": 1})["id"] == first["id"]
+    for change in ({"metadata": {"a": 2}}, {"requirements": None}, {"codebase": {**GIT, "gitTag": "v2"}}, {"type": "app"},
+                   {"modules": [{**MODULE, "entryPoint": "other.py"}]}):
+        assert body["name"] in api.bad(409, "POST", "/packages", {**body, **change})["message"]
+    people("developer", project.id).bad(409, "POST", "/packages", body)
+    assert api.get(f"/packages/{first['id']}") == first
+
+    service = {"name": unique("twice"), "projectId": project.id, "packageId": first["id"], "active": False}
+    made = api.post("/services", service)
+    again = {**service, "runtime": {"concurrency": 10}, "packageRevision": "1.0.0", "maxAttempts": 3}
+    assert api.post("/services", service)["id"] == api.post("/services", again)["id"] == made["id"]
+    for change in ({"runtime": {"concurrency": 3}}, {"active": True}, {"maxAttempts": 4}, {"driverId": "x"}):
+        api.bad(409, "POST", "/services", {**service, **change})
+    assert api.get(f"/services/{made['id']}") == made
+    api.delete(f"/services/{made['id']}")
+
+    dataset = {"name": unique("set"), "projectId": project.id, "metadata": {"a": 1}}
+    kept = api.post("/datasets", dataset)
+    assert api.post("/datasets", {"projects": [project.id], **dataset})["id"] == kept["id"]
+    api.bad(409, "POST", "/datasets", {**dataset, "metadata": {"a": 2}})
+    api.bad(409, "POST", "/datasets", {**dataset, "metadata": None})
+
+
 def test_another_projects_code_is_refused(dl, api, project, source, unique):
     package = push(dl, project, unique("package"), source)
     other = dl.projects.create(project_name=unique("other"))
