@@ -320,6 +320,17 @@ def test_long_timeout_is_allowed_with_a_warning(api, idle):
     api.patch(f"/services/{idle['id']}", {"executionTimeout": 3600})
 
 
+def test_a_scaler_that_dtlpy_cannot_read_is_warned_of(dl, api, idle):
+    plain = api.patch(f"/services/{idle['id']}", {"runtime": {**idle["runtime"], **scaler()}})
+    assert "warnings" not in plain and dl.services.get(service_id=idle["id"]).runtime.autoscaler
+    cpu = {"autoscaler": {"type": "cpu", "minReplicas": 0, "maxReplicas": 3, "threshold": 50}}
+    warned = api.patch(f"/services/{idle['id']}", {"runtime": {**idle["runtime"], **cpu}})
+    assert ["dtlpy" in one for one in warned["warnings"]] == [True]
+    with pytest.raises(NotImplementedError):
+        dl.services.get(service_id=idle["id"])
+    api.patch(f"/services/{idle['id']}", {"runtime": idle["runtime"]})
+
+
 def test_name_is_taken(api, people, project, idle):
     body = {"name": idle["name"], "projectId": project.id, "packageId": idle["packageId"]}
     people("developer", project.id).bad(409, "POST", "/services", body)
