@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packages: code in, versions, what is refused."""
+import os
+
 import pytest
 
 import harness
