@@ -155,7 +155,9 @@ class Channel:
 
     def control(self):
         """The bytes of the next frame that is neither invoke nor credit."""
-        self._waiting_control.acquire()
+        # Handlers of user code run in this thread only, and a signal may have met another one.
+        while not self._waiting_control.acquire(timeout=0.5):
+            pass
         return self._control.popleft()
 
     def stop(self):
