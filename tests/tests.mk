@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests: units and contracts in C (cmocka), the rest in Python (pytest). tools/run_tests.py runs the
 # suites in order; `make test SUITES="unit api"` picks some of them.
-.PHONY: lint test unit unit-programs
+.PHONY: bench lint test unit unit-programs
 test:  ## run every test suite (SUITES="unit api": only these)
 	@tools/setup test
 	@python3 tools/run_tests.py $(SUITES)
+
+bench: all  ## measure it: a table of medians, kept in bench/results/ (BENCH="--runs 3 single")
+	@tools/setup bench
+	@python3 bench/run.py $(BENCH)
 
 lint: all  ## format, include rule, static analysis, spelling
 	@BUILD=$(BUILD) tools/lint
