@@ -134,6 +134,14 @@ static void tell_token(struct agent *agent, const char *token)
     frame_end(out, begun);
 }
 
+static bool differs(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") != 0; }
+
+static bool sdk_moved(const struct assignment *now, const struct assignment *fresh)
+{
+    return differs(now->sdk_url, fresh->sdk_url) || differs(now->sdk_gate, fresh->sdk_gate) ||
+           !str_eq(now->sdk_certificate.text, fresh->sdk_certificate.text);
+}
+
 // Greeted again by a server that had forgotten us: the runner goes on with the assignment that it
 // was started with; a changed one comes with a new replica, or with the command "reload".
 static void take_session(struct agent *agent, const struct assignment *fresh)
@@ -143,6 +151,8 @@ static void take_session(struct agent *agent, const struct assignment *fresh)
     if (fresh->sdk_token && (!agent->assignment.sdk_token ||
                              strcmp(fresh->sdk_token, agent->assignment.sdk_token) != 0))
         tell_token(agent, fresh->sdk_token);
+    if (!fresh->keep && sdk_moved(&agent->assignment, fresh))
+        reload(agent);  // dtlpy in the runner would go on calling where nobody is
 }
 
 static void on_assignment(void *arg, struct str body)
@@ -154,6 +164,13 @@ static void on_assignment(void *arg, struct str body)
     if (assignment_parse(body, &assignment, arena, &err)) {
         log_error(agent->log, "agent", "%s %s", err.message, err.field);
         agent_leave(agent, AGENT_EXIT_ERROR);
+        arena_free(arena);
+        return;
+    }
+    if (assignment.keep) {
+        if (agent->assigned)
+            take_session(agent, &assignment);
+        agent_drain(agent);
         arena_free(arena);
         return;
     }

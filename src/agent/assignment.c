@@ -114,11 +114,16 @@ static int parse_env(struct json object, struct assignment *out, struct arena *a
     return 0;
 }
 
-static int parse_numbers(struct json all, struct assignment *out, struct err *err)
+static int parse_lease(struct json all, struct assignment *out, struct err *err)
 {
     out->lease_ms = whole(all, "leaseMs", 0);
     if (out->lease_ms < LEASE_LEAST_MS)
         return err_field(err, "leaseMs", "must be at least %d", LEASE_LEAST_MS);
+    return 0;
+}
+
+static int parse_numbers(struct json all, struct assignment *out, struct err *err)
+{
     out->concurrency = whole(all, "concurrency", 0);
     if (out->concurrency < 1 || out->concurrency > CONCURRENCY_MOST)
         return err_field(err, "concurrency", "must be 1 to %d", CONCURRENCY_MOST);
@@ -145,6 +150,10 @@ int assignment_parse(struct str body, struct assignment *out, struct arena *aren
     out->session = text(all, "session", arena);
     if (!out->session)
         return err_field(err, "session", "the server's assignment has no session");
+    if (parse_lease(all, out, err))
+        return err_wrap(err, "the server's assignment");
+    if (json_bool(member(all, "keep"), &out->keep) && out->keep)
+        return 0;
     out->service = member(all, "service");
     out->package = member(all, "package");
     out->project = member(all, "project");

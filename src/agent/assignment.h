@@ -23,6 +23,7 @@ struct assignment_code {
 };
 
 struct assignment {  // texts and JSON live in the arena
+    bool keep;       // only session and lease_ms were given: the one there is stays, to be finished
     const char *session;
     int64_t lease_ms;
     struct json service, package, project, module, init_params, limits;  // as they came

@@ -353,10 +353,14 @@ void agent_write_hello(const struct agent_hello *hello, struct arena *arena, str
     json_w_pair_str(&w, "replicaId", hello->replica_id);
     json_w_pair_int(&w, "leaseMs", hello->settings->lease_ms);
     json_w_pair_str(&w, "session", hello->session);
-    write_entities(&w, hello->assignment);
-    write_code(&w, hello->assignment, arena);
-    write_run(&w, hello->assignment);
-    write_sdk(&w, hello, arena);
+    if (hello->assignment) {
+        write_entities(&w, hello->assignment);
+        write_code(&w, hello->assignment, arena);
+        write_run(&w, hello->assignment);
+        write_sdk(&w, hello, arena);
+    } else {
+        json_w_pair_bool(&w, "keep", true);
+    }
     json_w_key(&w, "held");
     json_w_array(&w);
     for (size_t i = 0; i < hello->held_count; i++) {

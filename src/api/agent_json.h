@@ -29,7 +29,7 @@ struct agent_hello {
     struct str replica_id, session;
     const struct dispatch_ref *held;
     size_t held_count;
-    const struct assignment *assignment;
+    const struct assignment *assignment;  // NULL: it keeps the one it has, to finish what it holds
     const struct settings *settings;
     struct str certificate;  // PEM, or absent
 };

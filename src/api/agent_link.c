@@ -32,6 +32,7 @@ struct link_call {
     struct dispatch_ref *held;
     size_t held_count, kept;
     struct assignment assignment;
+    bool leaving;  // the service is paused or gone: it may only finish what it holds
     // code
     struct str blob;
     int64_t blob_size;
@@ -134,9 +135,18 @@ static int hello_work(struct op *op, void *arg, struct err *err)
     struct link_call *call = arg;
     struct arena *own = op->arena;
     op->arena = call->arena;  // the answer is written after this operation's arena is gone
-    int rc = assignment_read(op, call->claims.service_id, &call->assignment, err) ||
-             execution_confirm_held(op, call->claims.service_id, call->held, call->held_count,
-                                    &call->kept, err);
+    struct err held_err = ERR_INIT;
+    int rc = assignment_read(op, call->claims.service_id, &call->assignment, err);
+    call->leaving = rc && (err->kind == ERR_NOT_FOUND || err->kind == ERR_CONFLICT);
+    if ((rc == 0 || call->leaving) &&
+        execution_confirm_held(op, call->claims.service_id, call->held, call->held_count,
+                               &call->kept, &held_err)) {
+        *err = held_err;
+        rc = -1;
+    } else if (call->leaving && call->kept > 0) {
+        *err = ERR_INIT;
+        rc = 0;
+    }
     op->arena = own;
     return rc ? -1 : 0;
 }
@@ -159,10 +169,12 @@ static void hello_done(void *arg, struct err *err)
                                     .session = session,
                                     .held = call->held,
                                     .held_count = call->kept,
-                                    .assignment = &call->assignment,
+                                    .assignment = call->leaving ? NULL : &call->assignment,
                                     .certificate = str_of(call->link->certificate),
                                     .settings = call->link->platform->settings};
         agent_write_hello(&hello, call->arena, &buf);
+        if (call->leaving)
+            dispatch_command(call->link->dispatch, call->replica_id, "drain");
         http_reply(call->http, 200, "application/json", buf);
     }
     call_release(call);

@@ -2,6 +2,7 @@
 """What becomes of executions when agents and runners die: onReset, maxAttempts, process mode."""
 import os
 import signal
+import time
 
 import pytest
 
@@ -107,6 +108,50 @@ def test_running_ones_survive_a_restart_of_the_server(own_server, tmp_path, uniq
     assert execution["latestStatus"]["status"] == "success" and execution["output"] == "rested"
     assert marks(mark) == ["started", "ended"] and execution["attempts"] == 1
     assert api.run(service["id"], "pid")["latestStatus"]["status"] == "success"
+
+
+@pytest.mark.parametrize("leave", ["pause", "delete"])
+def test_a_drain_outlives_the_server(own_server, tmp_path, leave):
+    """What runs while its service is paused or deleted is finished, also when the server is restarted meanwhile."""
+    server, api = own_server()
+    project = api.post("/projects", {"name": "p"})
+    service = harness.deploy_plain(api, project["id"], "leaving", CODE, FUNCTIONS, onReset="failed")
+    api.ready(service["id"])
+    mark = tmp_path / "mark"
+    running = api.execute(service["id"], "nap", {"seconds": 6, "mark": str(mark)})["id"]
+    harness.wait_for("it runs", lambda: api.status_of(running) == "in-progress")
+    if leave == "pause":
+        api.post(f"/services/{service['id']}/stop")
+    else:
+        api.delete(f"/services/{service['id']}")
+    time.sleep(0.3)
+    server.kill()
+    server.start()
+    execution = api.finished(running, 60)
+    assert execution["latestStatus"]["status"] == "success" and execution["output"] == "rested", execution["latestStatus"]
+    assert marks(mark) == ["started", "ended"]
+    harness.wait_for("the agent has ended", lambda: not server.supervisors(), 20)
+
+
+def test_the_sdk_follows_the_server(own_server, tmp_path):
+    """An agent that outlives its server at another address starts its runner anew with that."""
+    server, api = own_server()
+    project = api.post("/projects", {"name": "p"})
+    text = """
+        import os
+        class ServiceRunner:
+            def where(self):
+                return os.environ.get("INTERNAL_REQUESTS_URL")
+    """
+    service = harness.deploy_plain(api, project["id"], "mover", text, {"where": {}}, versions={})
+    api.ready(service["id"])
+    assert api.run(service["id"], "where")["output"] == f"{server.url}/api/v1"
+    server.stop()
+    server.port = harness.free_port()
+    server.url = f"http://127.0.0.1:{server.port}"
+    server.start()
+    harness.wait_for("the new address is used",
+                     lambda: api.run(service["id"], "where", seconds=120)["output"] == f"{server.url}/api/v1", 120, 0.3)
 
 
 def test_timeout(api, plain, tmp_path):

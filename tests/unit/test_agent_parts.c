@@ -74,9 +74,17 @@ static void refuses_bad_assignments(void **state)
         {"{" BASE ",\"requirements\":[\"a\\nb\"]}", "requirements"},
         {"{" BASE ",\"env\":{\"A=B\":\"x\"}}", "env"},
         {"{" BASE ",\"env\":{\"A\":1}}", "env"},
+        {"{\"session\":\"s\",\"leaseMs\":5,\"keep\":true}", "leaseMs"},
         {"[]", ""},
         {"{", ""},
     };
+    _cleanup_arena_ struct arena *kept = arena_new();
+    struct assignment keep;
+    struct err none = ERR_INIT;
+    assert_int_equal(assignment_parse(STR("{\"session\":\"s\",\"leaseMs\":500,\"keep\":true}"),
+                                      &keep, kept, &none),
+                     0);
+    assert_true(keep.keep && keep.lease_ms == 500);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         _cleanup_arena_ struct arena *arena = arena_new();
         struct assignment got;
