@@ -90,6 +90,7 @@ struct call {
     struct json_writer out;    // writes into reply
     const char *content_type;  // of the reply; NULL: application/json
     void *data;                // ROUTE_LOOP handlers' own
+    bool accepted;             // its effect took place: reads for the answer are not checked again
     // For handlers on the loop. on_body: a BODY_STREAM has come whole. on_gone: the client left,
     // its body broke off, or the server is stopping: stop what waits and call call_finish soon
     // (after the done of a call_run under way); http may be NULL from then on.

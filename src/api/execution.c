@@ -62,6 +62,7 @@ static void created(struct call *call, struct err *err)
         call_finish(call, err);
         return;
     }
+    call->accepted = true;  // whatever becomes of its service meanwhile
     call->on_gone = wait_gone;
     waiting->wait = wait_start(call->api->waits, waiting->id,
                                call->op.platform->settings->wait_max_ms, answer_now, call);

@@ -93,7 +93,8 @@ struct revision {
     struct str id;    // "<parentId>:<version>"
     struct str kind;  // "package" or "service"
     struct str parent_id, version, project_id;
-    struct str body;  // JSON, by entity_dump
+    struct str code_item;  // of a package: the item that holds its code
+    struct str body;       // JSON, by entity_dump
     struct str creator;
     int64_t created_at;
 };

@@ -46,6 +46,7 @@ static const struct field revision_fields[] = {
     COLUMN(revision, parent_id, "parentId", TEXT, .flags = FIELD_READONLY),
     COLUMN(revision, version, "version", TEXT, .flags = FIELD_READONLY),
     COLUMN(revision, project_id, "projectId", TEXT, .flags = FIELD_READONLY),
+    COLUMN(revision, code_item, "codeItem", TEXT, .flags = FIELD_INTERNAL),
     COLUMN(revision, body, "body", JSON, .flags = FIELD_INTERNAL | FIELD_OBJECT),
     COLUMN(revision, creator, "creator", TEXT, .flags = FIELD_READONLY),
     COLUMN(revision, created_at, "createdAt", TIME, .flags = FIELD_READONLY),

@@ -372,6 +372,11 @@ static int item_filter(struct work *work, const struct service *service, struct 
     *out = filter_and(filter_and(given, context, op->arena),
                       filter_eq_text(&item_entity, "projectId", service->project_id, op->arena),
                       op->arena);
+    // What is made while this goes on is left alone: it may be what the functions write.
+    *out = filter_and(
+        *out,
+        filter_compare(&item_entity, "createdAt", FILTER_LTE, work->command->created_at, op->arena),
+        op->arena);
     for (size_t i = 0; i < count; i++) {
         struct filter *hidden = filter_eq_text(&item_entity, "datasetId",
                                                ((struct dataset *)rows)[i].id, op->arena);

@@ -65,6 +65,37 @@ int deletion_of_project(struct op *op, const struct project *project, struct err
     return begin(op, "project", project->id, project->id, err);
 }
 
+// Packages keep their code in Binaries; one that was given an item of another dataset needs that.
+static int check_code(struct op *op, const struct dataset *dataset, struct err *err)
+{
+    struct query query = {
+        .filter = filter_eq_text(&revision_entity, "projectId", dataset->project_id, op->arena),
+        .limit = STEP_ROWS};
+    _cleanup_arena_ struct arena *page = arena_new();
+    for (size_t count = STEP_ROWS; count == STEP_ROWS; query.offset += STEP_ROWS) {
+        void *rows;
+        struct item item;
+        arena_reset(page);
+        if (tx_select(op->tx, &revision_entity, &query, page, &rows, &count, err))
+            return -1;
+        for (size_t i = 0; i < count; i++) {
+            const struct revision *revision = (const struct revision *)rows + i;
+            if (!revision->code_item.at)
+                continue;
+            int rc = tx_get(op->tx, &item_entity, revision->code_item, &item, page, err);
+            if (rc && err->kind != ERR_NOT_FOUND)
+                return -1;
+            *err = ERR_INIT;
+            if (rc == 0 && str_eq(item.dataset_id, dataset->id))
+                return err_set(err, ERR_CONFLICT,
+                               STR_FMT " in this dataset is the code of a package: delete the "
+                                       "package first",
+                               STR_ARG(item.filename));
+        }
+    }
+    return 0;
+}
+
 int deletion_of_dataset(struct op *op, const struct dataset *dataset, struct err *err)
 {
     static const struct entity *const contents[] = {&item_entity, NULL};
@@ -72,7 +103,8 @@ int deletion_of_dataset(struct op *op, const struct dataset *dataset, struct err
     if (dataset->system)
         return err_set(err, ERR_CONFLICT,
                        "The dataset " BINARIES " holds the project's code and goes with it only");
-    if (audit(op, &dataset_entity, dataset, &deletion, contents, err) ||
+    if (check_code(op, dataset, err) ||
+        audit(op, &dataset_entity, dataset, &deletion, contents, err) ||
         tx_delete(op->tx, &dataset_entity, dataset->id, err))
         return -1;
     return begin(op, "dataset", dataset->id, dataset->project_id, err);

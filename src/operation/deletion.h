@@ -8,7 +8,7 @@
 #include "operation/op.h"
 
 MUST_CHECK int deletion_of_project(struct op *op, const struct project *project, struct err *err);
-// ERR_CONFLICT: the project's Binaries.
+// ERR_CONFLICT: the project's Binaries, or a package's code is in it.
 MUST_CHECK int deletion_of_dataset(struct op *op, const struct dataset *dataset, struct err *err);
 
 // Removes a bounded number of rows, so that others can write between steps. *more: call again.

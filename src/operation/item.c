@@ -128,6 +128,26 @@ static int fill(struct op *op, const struct item_upload *upload, struct item *it
     return upload->metadata.at ? merge(op, item, json_of(upload->metadata), err) : 0;
 }
 
+// The code of a package's revision must stay as it is: services run it, and may go back to it.
+static int check_unused(struct op *op, const struct item *item, struct err *err)
+{
+    struct revision revision;
+    struct package package;
+    struct filter *filter = filter_eq_text(&revision_entity, "codeItem", item->id, op->arena);
+    if (tx_find(op->tx, &revision_entity, filter, &revision, op->arena, err)) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        *err = ERR_INIT;
+        return 0;
+    }
+    if (tx_get(op->tx, &package_entity, revision.parent_id, &package, op->arena, err))
+        return -1;
+    return err_set(err, ERR_CONFLICT,
+                   STR_FMT " is the code of package " STR_FMT ", revision " STR_FMT
+                           ": it cannot be changed or deleted before the package is",
+                   STR_ARG(item->filename), STR_ARG(package.name), STR_ARG(revision.version));
+}
+
 static int replace(struct op *op, const struct item_upload *upload, struct item *item,
                    enum item_outcome *outcome, struct err *err)
 {
@@ -144,6 +164,8 @@ static int replace(struct op *op, const struct item_upload *upload, struct item 
                        STR_FMT " exists with other content; upload with mode=overwrite to replace "
                                "it",
                        STR_ARG(item->filename));
+    if (!str_eq(item->blob, upload->blob) && check_unused(op, item, err))
+        return -1;
     *outcome = ITEM_OVERWRITTEN;
     item->updated_at = op->now;
     if (fill(op, upload, item, err) || tx_update(op->tx, &item_entity, item, err))
@@ -213,6 +235,8 @@ static int move(struct op *op, struct item *item, struct str raw, struct err *er
         return -1;
     if (found)
         return err_set(err, ERR_CONFLICT, STR_FMT " exists already", STR_ARG(path));
+    if (check_unused(op, item, err))
+        return -1;
     set_path(item, path);
     return make_folders(op, &dataset, item->dir, err);
 }
@@ -276,47 +300,6 @@ static int check_empty(struct op *op, const struct item *folder, struct err *err
     return err_set(err, ERR_CONFLICT,
                    "The folder " STR_FMT " is not empty: delete what is in it first",
                    STR_ARG(folder->filename));
-}
-
-static bool is_code_of(const struct revision *revision, struct str item_id)
-{
-    struct json id;
-    return str_is(revision->kind, "package") &&
-           json_path(json_of(revision->body), STR("codebase.itemId"), &id) &&
-           json_raw_eq((struct str){id.text.at + 1, id.text.len - 2}, item_id);
-}
-
-static int refuse_used(struct op *op, const struct item *item, const struct revision *revision,
-                       struct err *err)
-{
-    struct package package;
-    if (tx_get(op->tx, &package_entity, revision->parent_id, &package, op->arena, err))
-        return -1;
-    return err_set(err, ERR_CONFLICT,
-                   STR_FMT " is the code of package " STR_FMT ", revision " STR_FMT
-                           ": delete the package first",
-                   STR_ARG(item->filename), STR_ARG(package.name), STR_ARG(revision->version));
-}
-
-// The code of a package's revision must stay: services run it, and may go back to it.
-static int check_unused(struct op *op, const struct item *item, struct err *err)
-{
-    if (!str_starts(item->filename, STR("/codebases/")))
-        return 0;
-    struct query query = {
-        .filter = filter_eq_text(&revision_entity, "projectId", item->project_id, op->arena),
-        .limit = STEP_ROWS};
-    _cleanup_arena_ struct arena *page = arena_new();
-    for (size_t count = STEP_ROWS; count == STEP_ROWS; query.offset += STEP_ROWS) {
-        void *rows;
-        arena_reset(page);
-        if (tx_select(op->tx, &revision_entity, &query, page, &rows, &count, err))
-            return -1;
-        for (size_t i = 0; i < count; i++)
-            if (is_code_of((const struct revision *)rows + i, item->id))
-                return refuse_used(op, item, (const struct revision *)rows + i, err);
-    }
-    return 0;
 }
 
 int item_delete(struct op *op, struct item *item, struct err *err)

@@ -197,6 +197,9 @@ static int keep_revision(struct op *op, const struct package *package, struct er
     revision.parent_id = package->id;
     revision.version = package->version;
     revision.project_id = package->project_id;
+    struct json item;
+    if (json_get(json_of(package->codebase), "itemId", &item))
+        revision.code_item = json_str(item, op->arena);
     return revision_add(op, &revision, &package_entity, package, err);
 }
 

@@ -158,7 +158,9 @@ static const struct option options[] = {
            .help = "How long a silent agent keeps its executions."),
     OPTION("drain-time", "DRAIN_TIME", "drainTime", INT, drain_default_s, .fallback = "600",
            .min = 0, .max = 31536000, .unit = "SECONDS", .group = RUNNING,
-           .help = "Time to finish for replicas of services that do not say (drainTime)."),
+           .help =
+               "When an execution is over its time, how long others in its runner may go on before "
+               "that is restarted; for services that do not say (drainTime)."),
     OPTION("execution-timeout", "EXECUTION_TIMEOUT", "executionTimeout", INT, timeout_default_s,
            .fallback = "3600", .min = 1, .max = 315360000, .unit = "SECONDS", .group = RUNNING,
            .help = "Limit for executions of services that do not say (executionTimeout)."),

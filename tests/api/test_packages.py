@@ -90,10 +90,25 @@ def test_code_in_use_stays(api, project, unique):
     assert package["name"] in api.bad(409, "DELETE", f"/items/{item['id']}")["message"]
     everything = {"delete": True, "filter": {"filename": f"/codebases/{package['name']}/*"}}
     api.bad(409, "POST", f"/datasets/{item['datasetId']}/query", everything)
+    api.bad(409, "PATCH", f"/items/{item['id']}", {"filename": "/elsewhere.zip"})
+    assert harness.upload(api, item["datasetId"], item["filename"], b"other code", mode="overwrite").status_code == 409
+    assert harness.upload(api, item["datasetId"], other["filename"], b"not code", mode="overwrite").ok
     assert api.get(f"/items/{other['id']}")["id"] == other["id"], "nothing was deleted"
     api.delete(f"/items/{other['id']}")
     api.delete(f"/packages/{package['id']}")
     assert api.call("DELETE", f"/items/{item['id']}").status_code in (204, 200, 404)
+
+
+def test_code_in_a_dataset_stays(api, project, unique):
+    """Also where somebody keeps it beside the project's Binaries."""
+    dataset = api.post("/datasets", {"name": unique("mine"), "projectId": project.id})["id"]
+    item = harness.upload(api, dataset, "/my/code.zip", harness.plain_code(CODE)).json()
+    package = api.post("/packages", {"name": unique("mine"), "projectId": project.id, "modules": [MODULE],
+                                     "codebase": {"type": "item", "itemId": item["id"]}})
+    api.bad(409, "DELETE", f"/items/{item['id']}")
+    api.bad(409, "DELETE", f"/datasets/{dataset}")
+    api.delete(f"/packages/{package['id']}")
+    api.delete(f"/datasets/{dataset}")
 
 
 def test_credentials_cannot_be_guessed(api, people, project, unique):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services: deploy, change, pause, restart, delete, and every wrong setting refused by its name."""
+import concurrent.futures
 import os
 import shutil
+import time
 
 import pytest
 
@@ -167,6 +169,18 @@ def test_deletion_drains(api, server, plain, tmp_path):
         assert api.finished(identity)["latestStatus"]["status"] == "canceled"
     harness.wait_for("the runner ends", lambda: not os.path.exists(f"/proc/{pid}"), 20)
     harness.wait_for("the command ends", lambda: api.get(f"/commands/{command['id']}")["status"] == "success", 20)
+
+
+def test_a_waiting_call_outlives_its_service(api, plain):
+    """Who waits for an accepted execution is told of its end, whatever becomes of the service."""
+    service = plain(CODE, FUNCTIONS)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(api.call, "POST", f"/executions/{service['id']}?waitUntilExecutionIsFinished=true",
+                              {"functionName": "nap", "input": {"seconds": 3}})
+        time.sleep(1)
+        api.delete(f"/services/{service['id']}")
+        answer = waiting.result(60)
+    assert answer.ok and answer.json()["latestStatus"]["status"] == "success", answer.text
 
 
 def test_deletion_by_force_cuts(api, plain):
