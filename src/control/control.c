@@ -94,15 +94,6 @@ static void on_service_changed(void *arg, const struct event *event)
         reconcile(control, event->service_id, event->force);
 }
 
-static void on_service_deleted(void *arg, const struct event *event)
-{
-    struct control *control = arg;
-    on_service_changed(arg, event);
-    // Otherwise agents still write; the command that follows the deletion removes them at the end.
-    if (control->platform->logs && event->force)
-        logs_delete_service(control->platform->logs, event->service_id, NULL, NULL);
-}
-
 // The log of an execution says how it ended also when its runner could not.
 static void on_execution_cut(void *arg, const struct event *event)
 {
@@ -184,7 +175,7 @@ struct control *control_new(const struct platform *platform)
     control->restarts = metric_counter(platform->metrics, "drover_replica_restarts_total", NULL,
                                        "Agents started again after they ended.");
     events_subscribe(platform->events, EVENT_SERVICE_CHANGED, on_service_changed, control);
-    events_subscribe(platform->events, EVENT_SERVICE_DELETED, on_service_deleted, control);
+    events_subscribe(platform->events, EVENT_SERVICE_DELETED, on_service_changed, control);
     events_subscribe(platform->events, EVENT_EXECUTION_CUT, on_execution_cut, control);
     deletions_subscribe(control);
     return control;
@@ -195,6 +186,7 @@ void control_free(struct control *control)
     if (!control)
         return;
     loop_timer_cancel(control->collect);
+    loop_timer_cancel(control->deletion_wait);
     commands_free(control->commands);
     replica_views_free(control);
     map_free(control->replicas);
@@ -289,5 +281,6 @@ void control_stop(struct control *control)
     control->stopped = true;
     commands_stop(control->commands);
     loop_timer_cancel(control->collect);
-    control->collect = NULL;
+    loop_timer_cancel(control->deletion_wait);
+    control->collect = control->deletion_wait = NULL;
 }

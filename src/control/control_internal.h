@@ -5,9 +5,11 @@
 #ifndef DROVER_CONTROL_CONTROL_INTERNAL_H
 #define DROVER_CONTROL_CONTROL_INTERNAL_H
 
+#include "base/id.h"
 #include "base/map.h"
 #include "control/control.h"
 #include "net/loop.h"
+#include "operation/deletion.h"
 
 struct control {
     const struct platform *platform;
@@ -17,7 +19,10 @@ struct control {
     struct loop_timer *collect;
     struct commands *commands;
     bool started, stopped, collecting, deleting;
-    bool more_deletions;  // the step under way says
+    struct deletion_step deletion;  // the step under way
+    char cleaned[UUID_LEN + 1];     // the deleted project whose log lines are deleted; "": none
+    struct loop_timer *deletion_wait;
+    int deletion_waits;
     struct metric *replicas_running, *restarts;
 };
 

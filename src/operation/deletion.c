@@ -194,21 +194,27 @@ static int delete_of_project(struct op *op, const struct deletion *deletion, siz
     return 0;
 }
 
-int deletion_step(struct op *op, bool *more, struct err *err)
+int deletion_step(struct op *op, struct deletion_step *step, struct err *err)
 {
     struct deletion deletion;
     size_t done;
-    *more = false;
+    step->state = DELETION_OVER;
     if (tx_find(op->tx, &deletion_entity, NULL, &deletion, op->arena, err)) {
         if (err->kind != ERR_NOT_FOUND)
             return -1;
         *err = ERR_INIT;
         return 0;
     }
-    *more = true;
-    if (str_is(deletion.kind, "project") ? delete_of_project(op, &deletion, &done, err)
-                                         : delete_items(op, &deletion, &done, err))
+    bool project = str_is(deletion.kind, "project");
+    step->state = DELETION_MORE;
+    if (project ? delete_of_project(op, &deletion, &done, err)
+                : delete_items(op, &deletion, &done, err))
         return -1;
+    if (!done && project && !str_eq(step->cleaned, deletion.id)) {
+        step->state = DELETION_CLEAN;
+        step->project_id = deletion.id;
+        return 0;
+    }
     return done ? 0 : tx_delete(op->tx, &deletion_entity, deletion.id, err);
 }
 

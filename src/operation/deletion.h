@@ -11,8 +11,19 @@ MUST_CHECK int deletion_of_project(struct op *op, const struct project *project,
 // ERR_CONFLICT: the project's Binaries, or a package's code is in it.
 MUST_CHECK int deletion_of_dataset(struct op *op, const struct dataset *dataset, struct err *err);
 
-// Removes a bounded number of rows, so that others can write between steps. *more: call again.
-MUST_CHECK int deletion_step(struct op *op, bool *more, struct err *err);
+enum deletion_state {
+    DELETION_OVER,  // there is nothing left to remove, of anything
+    DELETION_MORE,  // take the next step
+    DELETION_CLEAN  // delete the log lines of project_id, and name it in the next step
+};
+struct deletion_step {
+    struct str cleaned;  // the project whose log lines were deleted; absent: none
+    enum deletion_state state;
+    struct str project_id;  // in op's arena
+};
+// Removes a bounded number of rows, so that others can write between steps. A project's log lines
+// lie in another database: the deletion is over only after somebody said that they are gone.
+MUST_CHECK int deletion_step(struct op *op, struct deletion_step *step, struct err *err);
 
 // Whether what is in that project, and in that dataset (absent: none), is being removed.
 MUST_CHECK int deletion_under_way(struct op *op, struct str project_id, struct str dataset_id,

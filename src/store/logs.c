@@ -26,8 +26,7 @@ struct request {
     size_t bytes;  // of the lines and their texts, which follow in the same allocation
     struct log_line *lines;
     size_t count;
-    struct str service_id;  // to delete; absent: by `at`
-    int64_t at;
+    struct logs_part part;  // to delete
     struct logs_read *read;
 };
 
@@ -197,28 +196,38 @@ void logs_append(struct logs *logs, const struct log_line *lines, size_t count,
     enqueue(logs, request);
 }
 
-static void enqueue_delete(struct logs *logs, struct str service_id, int64_t at,
+static void enqueue_delete(struct logs *logs, struct logs_part part,
                            void (*done)(void *arg, const struct err *err), void *arg)
 {
-    struct request *request = request_new(logs, REQUEST_DELETE, service_id.len + 1);
+    struct request *request = request_new(logs, REQUEST_DELETE,
+                                          part.service_id.len + part.project_id.len + 1);
     char *text = (char *)(request + 1);
     request->done = done;
     request->arg = arg;
-    request->service_id = copy_text(&text, service_id);
-    request->at = at;
+    request->part.service_id = copy_text(&text, part.service_id);
+    request->part.project_id = copy_text(&text, part.project_id);
+    request->part.at = part.at;
     enqueue(logs, request);
 }
 
 void logs_delete_service(struct logs *logs, struct str service_id,
                          void (*done)(void *arg, const struct err *err), void *arg)
 {
-    enqueue_delete(logs, service_id.at ? service_id : STR(""), 0, done, arg);
+    struct logs_part part = {.service_id = service_id.at ? service_id : STR("")};
+    enqueue_delete(logs, part, done, arg);
+}
+
+void logs_delete_project(struct logs *logs, struct str project_id,
+                         void (*done)(void *arg, const struct err *err), void *arg)
+{
+    struct logs_part part = {.project_id = project_id.at ? project_id : STR("")};
+    enqueue_delete(logs, part, done, arg);
 }
 
 void logs_delete_before(struct logs *logs, int64_t at,
                         void (*done)(void *arg, const struct err *err), void *arg)
 {
-    enqueue_delete(logs, STR_NONE, at, done, arg);
+    enqueue_delete(logs, (struct logs_part){.at = at}, done, arg);
 }
 
 void logs_read(struct logs *logs, struct logs_read *read)
@@ -298,8 +307,7 @@ static int run_batch(struct logs *logs, struct store_job *batch, bool *more, str
     if (failed)
         return -1;
     if (first->kind == REQUEST_DELETE)
-        failed = logs_db_delete(logs->writer, first->service_id, first->at, DELETE_STEP, &deleted,
-                                err);
+        failed = logs_db_delete(logs->writer, &first->part, DELETE_STEP, &deleted, err);
     else
         failed = store_lines(logs, batch, err);
     if (failed)

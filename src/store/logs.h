@@ -78,6 +78,8 @@ void logs_on_append(struct logs *logs, void (*fn)(void *arg, struct str service_
 // Deletes in small steps, off the loop; done may be NULL.
 void logs_delete_service(struct logs *logs, struct str service_id,
                          void (*done)(void *arg, const struct err *err), void *arg);
+void logs_delete_project(struct logs *logs, struct str project_id,
+                         void (*done)(void *arg, const struct err *err), void *arg);
 void logs_delete_before(struct logs *logs, int64_t at,
                         void (*done)(void *arg, const struct err *err), void *arg);
 

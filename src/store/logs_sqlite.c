@@ -19,7 +19,8 @@
 struct logs_db {
     sqlite3 *sql;
     char *path;  // NULL in memory
-    sqlite3_stmt *begin, *commit, *rollback, *insert, *count, *delete_service, *delete_before;
+    sqlite3_stmt *begin, *commit, *rollback, *insert, *count, *delete_service, *delete_project,
+        *delete_before;
     int64_t next_seq;   // the writer's
     int64_t saved_seq;  // as committed
     int wal_fd;         // for logs_db_sync
@@ -84,10 +85,13 @@ static int prepare_writer(struct logs_db *db, struct err *err)
     db->delete_service = prepare(
         db, "DELETE FROM lines WHERE seq IN (SELECT seq FROM lines WHERE service_id=?1 LIMIT ?2)",
         err);
+    db->delete_project = prepare(
+        db, "DELETE FROM lines WHERE seq IN (SELECT seq FROM lines WHERE project_id=?1 LIMIT ?2)",
+        err);
     db->delete_before = prepare(
         db, "DELETE FROM lines WHERE seq IN (SELECT seq FROM lines WHERE at<?1 LIMIT ?2)", err);
     return db->begin && db->commit && db->rollback && db->insert && db->count &&
-                   db->delete_service && db->delete_before
+                   db->delete_service && db->delete_project && db->delete_before
                ? 0
                : -1;
 }
@@ -154,8 +158,9 @@ void logs_db_close(struct logs_db *db)
 {
     if (!db)
         return;
-    sqlite3_stmt *const all[] = {db->begin, db->commit,         db->rollback,     db->insert,
-                                 db->count, db->delete_service, db->delete_before};
+    sqlite3_stmt *const all[] = {db->begin,          db->commit,       db->rollback,
+                                 db->insert,         db->count,        db->delete_service,
+                                 db->delete_project, db->delete_before};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         sqlite3_finalize(all[i]);
     fd_close_at(&db->wal_fd);
@@ -227,15 +232,17 @@ int logs_db_insert(struct logs_db *db, const struct log_line *line, struct err *
     return 0;
 }
 
-int logs_db_delete(struct logs_db *db, struct str service_id, int64_t at, int64_t limit,
+int logs_db_delete(struct logs_db *db, const struct logs_part *part, int64_t limit,
                    int64_t *deleted, struct err *err)
 {
-    sqlite3_stmt *s = service_id.at ? db->delete_service : db->delete_before;
+    sqlite3_stmt *s = part->service_id.at   ? db->delete_service
+                      : part->project_id.at ? db->delete_project
+                                            : db->delete_before;
     *deleted = 0;
-    if (service_id.at)
-        bind_text(s, 1, service_id);
+    if (s == db->delete_before)
+        sqlite3_bind_int64(s, 1, part->at);
     else
-        sqlite3_bind_int64(s, 1, at);
+        bind_text(s, 1, part->service_id.at ? part->service_id : part->project_id);
     sqlite3_bind_int64(s, 2, limit);
     if (run(db, s, "deleting lines", err) < 0)
         return -1;

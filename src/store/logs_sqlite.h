@@ -18,8 +18,13 @@ void logs_db_rollback(struct logs_db *db);
 
 // Gives the line the next seq.
 MUST_CHECK int logs_db_insert(struct logs_db *db, const struct log_line *line, struct err *err);
-// Deletes at most `limit` lines of a service, or with an absent service_id those before `at`.
-MUST_CHECK int logs_db_delete(struct logs_db *db, struct str service_id, int64_t at, int64_t limit,
+// Which lines: those of a service, else (absent) those of a project, else those before `at`.
+struct logs_part {
+    struct str service_id, project_id;
+    int64_t at;
+};
+// Deletes at most `limit` lines.
+MUST_CHECK int logs_db_delete(struct logs_db *db, const struct logs_part *part, int64_t limit,
                               int64_t *deleted, struct err *err);
 MUST_CHECK int logs_db_read(struct logs_db *db, struct logs_read *read, struct err *err);
 // Makes what was committed so far durable.

@@ -216,6 +216,32 @@ static void test_delete(void **state)
     assert_int_equal(count_lines(place, everything), 16);
 }
 
+static void test_delete_project(void **state)
+{
+    struct place *place = *state;
+    append_twenty(place);
+    struct log_line lines[] = {line_of(50, "one", NULL), line_of(51, "two", "e")};
+    lines[0].project_id = lines[1].project_id = STR("doomed");
+    for (int i = 0; i < 1250; i++)
+        logs_append(place->logs, lines, 2, NULL, NULL);
+    struct log_line other = line_of(52, "one", NULL);
+    other.project_id = STR("doomed-not");
+    logs_append(place->logs, &other, 1, NULL, NULL);
+    logs_append(place->logs, &(struct log_line){.service_id = STR("one"), .message = STR("")}, 1,
+                NULL, NULL);
+    logs_delete_project(place->logs, STR("doomed"), written, place);
+    fixture_run(place->fixture);
+    assert_int_equal(place->err.kind, ERR_NONE);
+    struct logs_query q = everything;
+    q.project_id = STR("doomed");
+    assert_int_equal(count_lines(place, q), 0);
+    assert_int_equal(count_lines(place, everything), 22);
+    // Nothing to name is not everything.
+    logs_delete_project(place->logs, STR_NONE, written, place);
+    fixture_run(place->fixture);
+    assert_int_equal(count_lines(place, everything), 22);
+}
+
 static void follow(void *arg, struct str service_id)
 {
     struct place *place = arg;
@@ -294,9 +320,9 @@ static void test_levels(void **state)
 static int run_suite(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        LOGS_TEST(test_append_and_read), LOGS_TEST(test_queries), LOGS_TEST(test_pages),
-        LOGS_TEST(test_delete),          LOGS_TEST(test_follow),  LOGS_TEST(test_bounded),
-        LOGS_TEST(test_reopen),          LOGS_TEST(test_levels),
+        LOGS_TEST(test_append_and_read), LOGS_TEST(test_queries),        LOGS_TEST(test_pages),
+        LOGS_TEST(test_delete),          LOGS_TEST(test_delete_project), LOGS_TEST(test_follow),
+        LOGS_TEST(test_bounded),         LOGS_TEST(test_reopen),         LOGS_TEST(test_levels),
     };
     in_memory = strcmp(name, "logs in memory") == 0;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

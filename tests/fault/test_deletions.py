@@ -9,10 +9,11 @@ import pytest
 import harness
 
 ITEMS = 40_000
+LINES = 200_000
 
 
-def rows(server, sql, *values):
-    with sqlite3.connect(f"file:{server.data}/drover.db?mode=ro", uri=True, timeout=30) as database:
+def rows(server, sql, *values, file="drover.db"):
+    with sqlite3.connect(f"file:{server.data}/{file}?mode=ro", uri=True, timeout=30) as database:
         return database.execute(sql, values).fetchone()[0]
 
 
@@ -61,3 +62,53 @@ def test_killed_while_it_deletes(server, kind):
     entries = api.post("/audit/logs", {"filter": {"action": "delete", "entityId": path.rpartition("/")[2]}})["items"]
     assert [one["after"]["deleted"]["itemsCount"] for one in entries] == [ITEMS + 1]
     print(f"\n    {kills} kills: {ITEMS} items to delete, {left} were left at the last")
+
+
+def lines_of(server, project):
+    return rows(server, "SELECT count(*) FROM lines WHERE project_id=?", project, file="logs.db")
+
+
+def write_lines(server, project, service):
+    """As many lines as cannot be deleted in the moment before a kill."""
+    with sqlite3.connect(server.data / "logs.db") as database:
+        first = database.execute("SELECT next_seq FROM counter").fetchone()[0]
+        database.executemany(
+            "INSERT INTO lines(seq,at,level,system,service_id,project_id,message) VALUES(?,?,20,0,?,?,?)",
+            ((first + number, 1000 + number, service, project, f"line {number}") for number in range(LINES)))
+        database.execute("UPDATE counter SET next_seq=?", (first + LINES,))
+
+
+def test_log_lines_of_a_deleted_project_go(server):
+    """Also those that its agent, which outlives the server, had not yet handed over."""
+    api = harness.Api(server, (server.data / "admin-key").read_text().strip())
+    doomed, other = (api.post("/projects", {"name": name})["id"] for name in ("doomed", "other"))
+    code = """
+        import threading, time
+        def chat():
+            while True:
+                print("still here", flush=True)
+                time.sleep(0.01)
+        class ServiceRunner:
+            def __init__(self):
+                threading.Thread(target=chat, daemon=True).start()
+            def run(self):
+                pass
+    """
+    service = harness.deploy_plain(api, doomed, "chatty", code, {"run": {}})["id"]
+    api.run(service)
+    harness.wait_for("it writes", lambda: lines_of(server, doomed) > 0)
+    server.kill()
+    write_lines(server, doomed, service)
+    write_lines(server, other, "0" * 24)
+    server.start()
+    api.ready(service)
+    api.delete(f"/projects/{doomed}")
+    server.kill()
+    left = lines_of(server, doomed)
+    assert left > 0, "the kill came too late: nothing was tried"
+    server.start()
+    harness.wait_for("everything is removed", lambda: rows(server, "SELECT count(*) FROM deletions") == 0, 60)
+    assert lines_of(server, doomed) == 0 and lines_of(server, other) == LINES
+    time.sleep(1)
+    assert lines_of(server, doomed) == 0, "an agent wrote lines behind those that were deleted"
+    print(f"\n    {left} lines were left when the server was killed")
