@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Housekeeping, in small steps: code items that no package revision refers to, blobs that no item
-// refers to, audit entries past their age. Everything younger than the grace is left alone, so that
-// an upload under way never loses its bytes.
+// refers to, audit entries and ended commands past their age. Everything younger than the grace is
+// left alone, so that an upload under way never loses its bytes.
 #include "base/mem.h"
 #include "control/control_internal.h"
 
@@ -15,7 +15,7 @@ struct collection {
     bool *blob_used;
     size_t blob_count, blob_room;
     int64_t before;
-    int64_t items, audits, removed;
+    int64_t items, audits, commands, removed;
 };
 
 // ── code items ───────────────────────────────────────────────────────────────────────────────
@@ -92,18 +92,32 @@ static int drop_unused_items(struct op *op, struct collection *c, struct err *er
     return 0;
 }
 
+// At most so many at a time: what is left goes at the next housekeeping.
+static int drop_old(struct op *op, struct collection *c, struct err *err)
+{
+    static const struct str ended[] = {STR("success"), STR("failed"), STR("timeout"),
+                                       STR("canceled"), STR("aborted")};
+    int64_t oldest = op->now - op->platform->settings->audit_days * 24 * 3600 * 1000;
+    struct filter *audits = filter_compare(&audit_entity, "at", FILTER_LT, oldest, op->arena);
+    struct filter *commands = filter_and(
+        filter_in_text(&command_entity, "status", ended, sizeof(ended) / sizeof(ended[0]),
+                       op->arena),
+        filter_compare(&command_entity, "updatedAt", FILTER_LT, oldest, op->arena), op->arena);
+    if (tx_delete_where(op->tx, &audit_entity, audits, STEP_ROWS * 10, &c->audits, err))
+        return -1;
+    return tx_delete_where(op->tx, &command_entity, commands, STEP_ROWS * 10, &c->commands, err);
+}
+
 static int collect_rows(struct op *op, void *arg, struct err *err)
 {
     struct collection *c = arg;
-    c->items = c->audits = 0;
+    c->items = c->audits = c->commands = 0;
     struct filter *packages = filter_eq_text(&revision_entity, "kind", STR("package"), op->arena);
     if (each_row(op, &package_entity, NULL, c, note_package, err) ||
         each_row(op, &revision_entity, packages, c, note_revision, err) ||
         drop_unused_items(op, c, err))
         return -1;
-    int64_t oldest = op->now - op->platform->settings->audit_days * 24 * 3600 * 1000;
-    struct filter *old = filter_compare(&audit_entity, "at", FILTER_LT, oldest, op->arena);
-    return tx_delete_where(op->tx, &audit_entity, old, STEP_ROWS * 10, &c->audits, err);
+    return drop_old(op, c, err);
 }
 
 // ── blobs ────────────────────────────────────────────────────────────────────────────────────
@@ -152,10 +166,12 @@ static void remove_blobs(void *arg)  // on the pool
 static void collection_end(void *arg)
 {
     struct collection *c = arg;
-    if (c->items + c->audits + c->removed > 0)
+    if (c->items + c->audits + c->commands + c->removed > 0)
         log_info(c->control->platform->log, "collect",
-                 "removed %lld unused code items, %lld blobs, %lld old audit entries",
-                 (long long)c->items, (long long)c->removed, (long long)c->audits);
+                 "removed %lld unused code items, %lld blobs, %lld old audit entries, "
+                 "%lld old commands",
+                 (long long)c->items, (long long)c->removed, (long long)c->audits,
+                 (long long)c->commands);
     c->control->collecting = false;
     map_free(c->used);
     mem_free(c->blobs);

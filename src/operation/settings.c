@@ -195,7 +195,7 @@ static const struct option options[] = {
            .help = "How long an unused file lives at least."),
     OPTION("audit-days", "AUDIT_DAYS", "auditDays", INT, audit_days, .fallback = "365", .min = 1,
            .max = 36500, .unit = "DAYS", .group = KEEPING,
-           .help = "How long the audit log is kept."),
+           .help = "How long the audit log and commands that have ended are kept."),
 };
 
 const struct option_table settings_table = {

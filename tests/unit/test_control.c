@@ -133,6 +133,35 @@ static void run_until_gone(struct kept *k, const char *item)
         usleep(5000);
 }
 
+struct keeper {
+    struct control *control;
+    struct driver *driver;
+};
+
+static struct keeper keeper_start(struct fixture *fx)
+{
+    struct keeper keeper = {.control = control_new(&fx->platform)};
+    struct driver_config config = {.driver = "memory",
+                                   .loop = fx->platform.loop,
+                                   .on_change = control_on_change,
+                                   .arg = keeper.control};
+    struct err err = ERR_INIT;
+    keeper.driver = driver_open(&config, &err);
+    assert_non_null(keeper.driver);
+    control_attach(keeper.control, NULL, keeper.driver);
+    control_start(keeper.control);
+    return keeper;
+}
+
+static void keeper_stop(struct keeper *keeper, struct kept *k, const char *item)
+{
+    control_stop(keeper->control);
+    for (int i = 0; i < 50; i++)
+        status_of(k, item);  // a collection under way comes to its end
+    driver_close(keeper->driver);
+    control_free(keeper->control);
+}
+
 static void unused_code_and_blobs_go(void **state)
 {
     (void)state;
@@ -157,16 +186,7 @@ static void unused_code_and_blobs_go(void **state)
 
     fx->settings.collect_ms = 20;
     fx->settings.collect_grace_ms = -5000;  // what is a moment old counts as old
-    struct control *control = control_new(&fx->platform);
-    struct driver_config config = {.driver = "memory",
-                                   .loop = fx->platform.loop,
-                                   .on_change = control_on_change,
-                                   .arg = control};
-    struct err err = ERR_INIT;
-    struct driver *driver = driver_open(&config, &err);
-    assert_non_null(driver);
-    control_attach(control, NULL, driver);
-    control_start(control);
+    struct keeper keeper = keeper_start(fx);
     run_until_gone(&k, old);
     assert_int_equal(status_of(&k, old), 404);
     for (int i = 0; i < 2000 && blobs_left(&k) > 2; i++) {
@@ -177,11 +197,96 @@ static void unused_code_and_blobs_go(void **state)
     assert_int_equal(status_of(&k, photo), 200);
     assert_int_equal(status_of(&k, used), 200);
 
-    control_stop(control);
+    keeper_stop(&keeper, &k, photo);
+    fx_free(fx);
+}
+
+#define DAY_MS (24LL * 3600 * 1000)
+
+static const char *const statuses[] = {"success", "failed",  "timeout",    "canceled",
+                                       "aborted", "created", "in-progress"};
+#define STATUSES (sizeof(statuses) / sizeof(statuses[0]))
+
+// Of each status one command, and an audit entry, that are older than the age to keep, and younger.
+static int make_old(struct op *op, void *arg, struct err *err)
+{
+    (void)arg;
+    for (size_t i = 0; i < 2 * STATUSES; i++) {
+        int64_t at = op->now - (i < STATUSES ? 31 : 29) * DAY_MS;
+        struct command command;
+        struct audit audit;
+        entity_clear(&command_entity, &command);
+        entity_clear(&audit_entity, &audit);
+        command.id = audit.id = arena_printf(op->arena, "%024zu", i);
+        command.type = STR("of another time");
+        command.status = str_of(statuses[i % STATUSES]);
+        command.spec = STR("{}");
+        command.created_at = op->now - 40 * DAY_MS;
+        command.updated_at = audit.at = at;
+        if (tx_insert(op->tx, &command_entity, &command, err) ||
+            (i % STATUSES == 0 && tx_insert(op->tx, &audit_entity, &audit, err)))
+            return -1;
+    }
+    return 0;
+}
+
+struct left {
+    bool commands[2 * STATUSES];
+    bool audit_old, audit_young;
+};
+
+static int look_at_old(struct op *op, void *arg, struct err *err)
+{
+    struct left *left = arg;
+    struct command command;
+    struct audit audit;
+    for (size_t i = 0; i < 2 * STATUSES; i++) {
+        struct str id = arena_printf(op->arena, "%024zu", i);
+        left->commands[i] = tx_get(op->tx, &command_entity, id, &command, op->arena, err) == 0;
+        bool entry = tx_get(op->tx, &audit_entity, id, &audit, op->arena, err) == 0;
+        if (i % STATUSES == 0)
+            *(i == 0 ? &left->audit_old : &left->audit_young) = entry;
+    }
+    *err = ERR_INIT;
+    return 0;
+}
+
+static struct left what_is_left(struct fixture *fx)
+{
+    struct left left;
+    struct err err = ERR_INIT;
+    assert_int_equal(op_run_now(&fx->platform, look_at_old, &left, &err), 0);
+    return left;
+}
+
+// Commands that have not ended are kept, however old.
+static void what_is_past_its_age_goes(void **state)
+{
+    (void)state;
+    char *options[] = {(char *)"server", NULL};
+    struct fixture *fx = fx_new("sqlite", options);
+    struct kept k = make_content(fx);
+    struct err err = ERR_INIT;
+    const char *photo = upload(&k, k.dataset, "/a.txt", "a photograph");
+    fx->settings.collect_ms = 20;
+    fx->settings.audit_days = 30;
+    struct keeper keeper = keeper_start(fx);
     for (int i = 0; i < 50; i++)
-        status_of(&k, photo);  // a collection under way comes to its end
-    driver_close(driver);
-    control_free(control);
+        status_of(&k, photo);  // open commands of the start are read
+    assert_int_equal(op_run_now(&fx->platform, make_old, NULL, &err), 0);
+    struct left left = what_is_left(fx);
+    for (int i = 0; i < 2000 && left.commands[0]; i++) {
+        status_of(&k, photo);  // turns the loop
+        usleep(2000);
+        left = what_is_left(fx);
+    }
+    for (size_t i = 0; i < STATUSES; i++) {
+        assert_int_equal(left.commands[i], i >= 5);
+        assert_true(left.commands[STATUSES + i]);
+    }
+    assert_false(left.audit_old);
+    assert_true(left.audit_young);
+    keeper_stop(&keeper, &k, photo);
     fx_free(fx);
 }
 
@@ -191,6 +296,7 @@ int main(void)
         cmocka_unit_test(replicas_follow_the_service),
         cmocka_unit_test(deployment_names_version_and_generation),
         cmocka_unit_test(unused_code_and_blobs_go),
+        cmocka_unit_test(what_is_past_its_age_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
