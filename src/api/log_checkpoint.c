@@ -6,6 +6,16 @@
 #define CHECKPOINT_MAX 8192  // bytes of its JSON
 #define VARIANT        sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
+_Static_assert(6 * LOG_TEXT_MAX + 200 <= CHECKPOINT_MAX, "every text must find its place");
+
+bool log_text_fits(struct str text)
+{
+    size_t characters = 0;
+    for (size_t i = 0; i < text.len; i++)
+        characters += ((unsigned char)text.at[i] & 0xc0) != 0x80;
+    return characters <= LOG_TEXT_MAX;
+}
+
 struct str log_checkpoint_text(const struct log_checkpoint *at, struct arena *arena)
 {
     _cleanup_buf_ struct buf buf = BUF_INIT(CHECKPOINT_MAX);
@@ -54,5 +64,5 @@ int log_checkpoint_read(struct json value, struct log_checkpoint *out, struct ar
         return not_ours(err);
     out->level = (int)level;
     out->text = json_get(json, "text", &given) ? json_str(given, arena) : STR_NONE;
-    return 0;
+    return log_text_fits(out->text) ? 0 : not_ours(err);
 }

@@ -7,13 +7,16 @@
 
 #include "base/json.h"
 
+#define LOG_TEXT_MAX 1000  // characters: each may take six bytes in a checkpoint
+
 struct log_checkpoint {
     int64_t seq;      // the last line given
     int64_t end;      // ms; INT64_MAX: open
     int level;        // least level; 0: all
-    struct str text;  // absent: any
+    struct str text;  // absent: any; at most LOG_TEXT_MAX
 };
 
+bool log_text_fits(struct str text);
 struct str log_checkpoint_text(const struct log_checkpoint *at, struct arena *arena);
 // ERR_BAD_INPUT when it is not one of ours.
 MUST_CHECK int log_checkpoint_read(struct json value, struct log_checkpoint *out,

@@ -90,6 +90,17 @@ static int take_service(struct log_call *log, struct err *err)
                      STR_ARG(named));
 }
 
+// What a checkpoint could not carry is refused: further pages would be of other lines.
+static int take_search(struct log_call *log, struct err *err)
+{
+    struct str *text = &log->at.text;
+    if (take_text(log->call->body, "text", text, log->call->op.arena, err))
+        return -1;
+    return log_text_fits(*text)
+               ? 0
+               : err_field(err, "text", "text is longer than %d characters", LOG_TEXT_MAX);
+}
+
 static int take_words(struct log_call *log, struct err *err)
 {
     struct json body = log->call->body;
@@ -97,8 +108,7 @@ static int take_words(struct log_call *log, struct err *err)
     return take_name(body, "projectId", &log->project_id, arena, err) || take_service(log, err) ||
                    take_name(body, "functionName", &log->function_name, arena, err) ||
                    take_name(body, "replicaId", &log->replica_id, arena, err) ||
-                   take_text(body, "text", &log->at.text, arena, err) ||
-                   take_bool(body, "follow", &log->follow, err) ||
+                   take_search(log, err) || take_bool(body, "follow", &log->follow, err) ||
                    take_bool(body, "system", &log->system, err)
                ? -1
                : 0;

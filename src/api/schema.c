@@ -127,8 +127,9 @@ static const struct {
     {"LogQuery",
      "{\"type\":\"object\",\"properties\":{\"serviceId\":" TEXT ",\"projectId\":" TEXT
      ",\"executionId\":{\"type\":\"array\",\"maxItems\":@bulk,\"items\":" TEXT
-     "},\"functionName\":" TEXT ",\"replicaId\":" TEXT ",\"text\":" TEXT
-     ",\"logLevel\":{\"type\":\"string\",\"enum\":"
+     "},\"functionName\":" TEXT ",\"replicaId\":" TEXT
+     ",\"text\":{\"type\":\"string\",\"maxLength\":1000},\"logLevel\":{\"type\":\"string\","
+     "\"enum\":"
      "[\"DEBUG\",\"INFO\",\"WARNING\",\"ERROR\",\"CRITICAL\"]},\"start\":" TEXT ",\"end\":" TEXT
      ",\"direction\":{\"type\":\"string\",\"enum\":[\"asc\",\"desc\"]},"
      "\"size\":{\"type\":\"integer\",\"minimum\":1},\"follow\":{\"type\":\"boolean\"},"

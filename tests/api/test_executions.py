@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Executions: run, watch, stop, repeat, and find them again."""
+import base64
 import io
 import json
 import re
@@ -394,7 +395,7 @@ def test_log_filters(api, service):
     ({"executionId": ""}, "executionId"), ({"executionId": [5]}, "executionId[0]"),
     ({"executionId": [""]}, "executionId[0]"), ({"serviceId": 5}, "serviceId"), ({"serviceId": ""}, "serviceId"),
     ({"projectId": 5}, "projectId"), ({"functionName": 5}, "functionName"), ({"functionName": ""}, "functionName"),
-    ({"replicaId": 5}, "replicaId"), ({"text": 7}, "text"), ({"logLevel": 3}, "logLevel"),
+    ({"replicaId": 5}, "replicaId"), ({"text": 7}, "text"), ({"text": "q" * 1001}, "text"), ({"text": "é" * 1001}, "text"), ({"logLevel": 3}, "logLevel"),
     ({"logLevel": "LOUD"}, "logLevel"), ({"direction": 5}, "direction"), ({"direction": "up"}, "direction"),
     ({"follow": "yes"}, "follow"), ({"system": "x"}, "system"), ({"start": "soon"}, "start"), ({"size": 0}, "size"),
     ({"checkpoint": 5}, "checkpoint"),
@@ -402,6 +403,16 @@ def test_log_filters(api, service):
 def test_bad_log_queries(api, paused, change, field):
     error = api.bad(400, "POST", "/services/logs", {"serviceId": paused["id"], **change})
     assert error["field"] == field and "missing" not in error["message"], error
+
+
+@pytest.mark.parametrize("character", ["q", "\x01", "\U0001f40e"])
+def test_checkpoints_keep_the_longest_text(api, paused, character):
+    """Else further pages, of which clients ask without the text, would be of other lines."""
+    text = character * 1000
+    page = api.post("/services/logs", {"serviceId": paused["id"], "text": text})
+    kept = page["checkpoint"]
+    assert json.loads(base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4)))["text"] == text
+    assert api.post("/services/logs", {"serviceId": paused["id"], "checkpoint": kept})["checkpoint"] == kept
 
 
 def test_log_queries_take_null_for_absent(api, paused):
