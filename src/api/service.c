@@ -70,8 +70,10 @@ static int delete_service(struct call *call, struct err *err)
 static int set_active(struct call *call, bool active, struct err *err)
 {
     struct service service;
-    if (service_set_active(&call->op, &call->subject.service, active,
-                           call_query_bool(call, "force"), &service, err))
+    bool force;
+    if (take_bool(call->body, "force", &force, err) ||
+        service_set_active(&call->op, &call->subject.service, active,
+                           force || call_query_bool(call, "force"), &service, err))
         return -1;
     answer(call, &service);
     return 0;
@@ -91,16 +93,28 @@ static int list_revisions(struct call *call, struct err *err)
 
 // ── restart ──────────────────────────────────────────────────────────────────────────────────
 
-// The replica that the request names; absent: all of them.
+// The replica that the request names, as dtlpy does or as the status does; absent: all of them.
 static int replica_name(struct call *call, struct str *out, struct err *err)
 {
-    if (take_name(call->body, "replicaName", out, call->op.arena, err))
-        return -1;
-    if (out->at)
-        return 0;
-    *out = call_query(call, "replicaName");
-    return out->at && out->len == 0 ? err_field(err, "replicaName", "replicaName must not be empty")
-                                    : 0;
+    static const char *const keys[] = {"replicaName", "replicaId"};
+    struct str given[4];  // of the body, then of the query
+    *out = STR_NONE;
+    for (size_t i = 0; i < 2; i++) {
+        if (take_name(call->body, keys[i], &given[i], call->op.arena, err))
+            return -1;
+        given[2 + i] = call_query(call, keys[i]);
+        if (given[2 + i].at && given[2 + i].len == 0)
+            return err_field(err, keys[i], "%s must not be empty", keys[i]);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        if (out->at && given[i].at && !str_eq(*out, given[i]))
+            return err_field(err, keys[i % 2],
+                             "%s names another replica than is named beside it: name one",
+                             keys[i % 2]);
+        if (given[i].at)
+            *out = given[i];
+    }
+    return 0;
 }
 
 static int restart_work(struct call *call, struct err *err)
@@ -250,7 +264,7 @@ static const struct route routes[] = {
     {"POST", "/services/{id}/restart", ROUTE_LOOP, SCOPE_SERVICE, ROLE_DEVELOPER,
      BODY_JSON_OPTIONAL, restart_service, .operation_id = "restartService",
      .summary = "Replace all agents of a service, or restart the runner of one", .tag = SERVICES,
-     .request = "Object", .success = 204, .query = "replicaName:string"},
+     .request = "Object", .success = 204, .query = "replicaName:string replicaId:string"},
     {"GET", "/services/{id}/status", ROUTE_LOOP, SCOPE_SERVICE, ROLE_VIEWER, BODY_NONE, get_status,
      .operation_id = "getServiceStatus", .summary = "Show a service's replicas and queue",
      .tag = SERVICES, .response = "ServiceStatus"},

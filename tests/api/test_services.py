@@ -114,15 +114,23 @@ def test_restart_of_one_replica(api, plain):
     service = plain(CODE, FUNCTIONS)
     path = f"/services/{service['id']}"
     before = api.run(service["id"], "pid")["output"]
-    for wrong in (5, "", {}, ["x"], True):
-        assert api.bad(400, "POST", f"{path}/restart", {"replicaName": wrong})["field"] == "replicaName"
-    assert api.bad(400, "POST", f"{path}/restart?replicaName=")["field"] == "replicaName"
-    assert "no-such-replica" in api.bad(404, "POST", f"{path}/restart", {"replicaName": "no-such-replica"})["message"]
+    for key in ("replicaName", "replicaId"):
+        for wrong in (5, "", {}, ["x"], True):
+            assert api.bad(400, "POST", f"{path}/restart", {key: wrong})["field"] == key
+        assert api.bad(400, "POST", f"{path}/restart?{key}=")["field"] == key
+        assert "no-such-replica" in api.bad(404, "POST", f"{path}/restart", {key: "no-such-replica"})["message"]
+        assert "no-such-replica" in api.bad(404, "POST", f"{path}/restart?{key}=no-such-replica")["message"]
     assert api.run(service["id"], "pid")["output"] == before
     replica = api.get(f"{path}/status")["runtimeStatus"][0]["replicaId"]
-    api.post(f"{path}/restart", {"replicaName": replica})
-    harness.wait_for("another process answers", lambda: api.run(service["id"], "pid")["output"] not in (before, None),
-                     60, 0.2)
+    assert api.bad(400, "POST", f"{path}/restart", {"replicaName": replica, "replicaId": "x"})["field"] == "replicaId"
+    assert api.bad(400, "POST", f"{path}/restart?replicaName=x", {"replicaName": replica})["field"] == "replicaName"
+    assert api.run(service["id"], "pid")["output"] == before
+    for names in ({"replicaName": replica}, {"replicaId": replica}, {"replicaName": replica, "replicaId": replica}):
+        before = api.run(service["id"], "pid")["output"]
+        api.post(f"{path}/restart", names)
+        harness.wait_for("another process answers",
+                         lambda: api.run(service["id"], "pid")["output"] not in (before, None), 60, 0.2)
+        assert api.get(f"{path}/status")["runtimeStatus"][0]["replicaId"] == replica
 
 
 def test_restart_loses_nothing(api, plain):
@@ -191,11 +199,16 @@ def test_deletion_by_force_cuts(api, plain):
     assert api.finished(running, 20)["latestStatus"]["status"] in ("aborted", "failed")
 
 
-def test_a_pause_by_force_says_so(api, plain):
+@pytest.mark.parametrize("query, body", [("?force=true", None), ("", {"force": True})])
+def test_a_pause_by_force_says_so(api, plain, query, body):
     service = plain(CODE, FUNCTIONS, onReset="failed")
     running = api.execute(service["id"], "nap", {"seconds": 60})["id"]
     harness.wait_for("it runs", lambda: api.status_of(running) == "in-progress")
-    api.post(f"/services/{service['id']}/stop?force=true")
+    for wrong in ("yes", 1, {}):
+        for verb in ("stop", "resume"):
+            assert api.bad(400, "POST", f"/services/{service['id']}/{verb}", {"force": wrong})["field"] == "force"
+    assert api.post(f"/services/{service['id']}/resume", {"force": None})["active"]
+    api.post(f"/services/{service['id']}/stop{query}", body)
     ended = api.finished(running, 20)["latestStatus"]
     assert ended["status"] == "failed" and "by force" in ended["message"], ended
 
