@@ -37,6 +37,8 @@ def python(request):
 def start(runner_folder, transport, python, tmp_path):
     """start(code, files=…, env=…): an agent with a fresh runner whose package is this code."""
     agents = []
+    temporary = tmp_path / "temporary"  # what runners that are killed leave behind goes with the test
+    temporary.mkdir()
 
     def begin(code="", files=None, env=None):
         folder = tmp_path / ("code%d" % len(agents))
@@ -44,7 +46,7 @@ def start(runner_folder, transport, python, tmp_path):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text), encoding="utf-8")
-        agent = Agent(runner_folder, folder, transport, python, env)
+        agent = Agent(runner_folder, folder, transport, python, {"TMPDIR": str(temporary), **(env or {})})
         agents.append(agent)
         return agent
 

@@ -130,6 +130,22 @@ def test_the_sdk_is_not_imported_for_nothing(start, platform):
     assert agent.output("e2", "late") == platform.sdk["url"]
 
 
+def test_the_sdk_keeps_its_files_apart(start, platform, tmp_path):
+    """In a folder of the process, which is made where temporary files are."""
+    agents = [start("""
+        import os
+        def run():
+            import dtlpy
+            return os.environ["DATALOOP_PATH"]
+    """) for _ in range(2)]
+    for agent in agents:
+        load(agent, platform, ["run"])
+    folders = [agent.output("e1") for agent in agents]
+    assert len(set(folders)) == 2
+    for folder in folders:
+        assert os.path.dirname(folder) == str(tmp_path / "temporary") and os.path.isdir(folder)
+
+
 @pytest.mark.parametrize("kind", ["Dataset", "Item", "Execution", "Task", "Assignment", "Service",
                                   "Project", "Recipe", "Model"])
 def test_entities_as_inputs(start, platform, transport, kind):
