@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a service asks of the driver, and the housekeeping against real rows and blobs.
+// What a service asks of the driver, and housekeeping and deletions against real rows and blobs.
 #include "unit/api_fixture.h"
 
 #include "control/control.h"
@@ -290,6 +290,64 @@ static void what_is_past_its_age_goes(void **state)
     fx_free(fx);
 }
 
+// ── deletions ────────────────────────────────────────────────────────────────────────────────
+
+static int count_deletions(struct op *op, void *arg, struct err *err)
+{
+    return tx_count(op->tx, &deletion_entity, NULL, arg, err);
+}
+
+static int64_t deletions_left(struct fixture *fx)
+{
+    int64_t count;
+    struct err err = ERR_INIT;
+    assert_int_equal(op_run_now(&fx->platform, count_deletions, &count, &err), 0);
+    return count;
+}
+
+static void start_agent(struct keeper *keeper, struct arena *arena)
+{
+    struct service service = service_of(true, "{}");
+    struct runtime runtime;
+    struct deployment deployment;
+    struct err err = ERR_INIT;
+    assert_int_equal(
+        runtime_parse(json_of(service.runtime), &limits_default, &runtime, arena, &err), 0);
+    reconcile_deployment(&service, &runtime, arena, &deployment);
+    assert_int_equal(driver_apply(keeper->driver, &deployment, &err), 0);
+}
+
+// What an agent of a deleted project still writes must not lie behind what was deleted.
+static void a_deletion_waits_for_agents(void **state)
+{
+    (void)state;
+    char *options[] = {(char *)"server", NULL};
+    struct fixture *fx = fx_new("sqlite", options);
+    struct kept k = make_content(fx);
+    struct err err = ERR_INIT;
+    const char *photo = upload(&k, k.dataset, "/a.txt", "a photograph");
+    struct keeper keeper = keeper_start(fx);
+    for (int i = 0; i < 50; i++)
+        status_of(&k, photo);  // the first look is over: it would end the agent
+    start_agent(&keeper, fx->arena);
+    struct answer answer = fx_json(fx, k.key.at, "DELETE",
+                                   fx_print(fx, "/api/v1/projects/$", k.project, ""), NULL);
+    fx_expect(&answer, 204);
+    for (int i = 0; i < 250; i++) {
+        status_of(&k, photo);  // turns the loop
+        usleep(2000);
+    }
+    assert_int_equal(deletions_left(fx), 1);
+    assert_int_equal(driver_remove(keeper.driver, STR("s1"), true, &err), 0);
+    for (int i = 0; i < 2000 && deletions_left(fx) > 0; i++) {
+        status_of(&k, photo);
+        usleep(2000);
+    }
+    assert_int_equal(deletions_left(fx), 0);
+    keeper_stop(&keeper, &k, photo);
+    fx_free(fx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +355,7 @@ int main(void)
         cmocka_unit_test(deployment_names_version_and_generation),
         cmocka_unit_test(unused_code_and_blobs_go),
         cmocka_unit_test(what_is_past_its_age_goes),
+        cmocka_unit_test(a_deletion_waits_for_agents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
