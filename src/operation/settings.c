@@ -244,12 +244,19 @@ static int complete_agent(struct settings *settings, struct arena *arena, struct
     if (!settings->agent_listen)
         settings->agent_listen = arena_printf(arena, "unix:%s/agent.sock", settings->data).at;
     if (settings->agent_url)
-        return 0;
+        return str_starts(str_of(settings->agent_url), STR("unix:"))
+                   ? 0
+                   : check_url(settings->agent_url, "--agent-url", err);
     struct str listen = str_of(settings->agent_listen);
     if (str_starts(listen, STR("unix:"))) {
         settings->agent_url = settings->agent_listen;
         return 0;
     }
+    if (str_ends(listen, STR(":0")))
+        return err_field(err, "--agent-listen",
+                         "--agent-listen: '%s' has no port that agents can be told: give one "
+                         "other than 0",
+                         settings->agent_listen);
     const char *scheme = settings->tls_cert ? "https" : "http";
     settings->agent_url =
         arena_printf(arena, "%s://" STR_FMT, scheme, STR_ARG(reachable(listen, arena))).at;

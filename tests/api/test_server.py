@@ -189,6 +189,39 @@ def test_dtlpy_over_tls(certificate, tmp_path):
     assert not problems, "\n".join(problems)
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_agents_over_tcp(certificate, tmp_path, monkeypatch, tls):
+    """As in a cluster: agents reach the server at a port, under TLS with the server's own certificate."""
+    cert, key = certificate
+    options = {"tls_cert": str(cert), "tls_key": str(key)} if tls else {}
+    server = harness.Server(tmp_path / "server", agent_listen=f"127.0.0.1:{harness.free_port()}", **options)
+    if tls:
+        server.url = server.url.replace("http://", "https://")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
+    try:
+        server.start()
+        api = harness.Api(server, (server.data / "admin-key").read_text().strip())
+        api.session.verify = str(cert) if tls else True
+        project = api.post("/projects", {"name": "p"})
+        service = harness.deploy_plain(api, project["id"], "tcp", "class ServiceRunner:\n    def run(self):\n"
+                                       "        return 'here'\n", {"run": {}})
+        assert api.run(service["id"])["output"] == "here"
+    finally:
+        problems = server.close()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("options, names", [
+    (["--agent-listen", "127.0.0.1:0"], "--agent-listen"), (["--agent-url", "ftp://x"], "--agent-url"),
+    (["--listen", "nowhere"], "HOST:PORT"), (["--tls-cert", "x.pem"], "--tls-key"), (["--lease", "0"], "--lease"),
+    (["--nonsense"], "--nonsense")])
+def test_options_that_cannot_be(started, tmp_path, options, names):
+    """Refused by their names before anything is made."""
+    one = started(*([] if "--listen" in options else ["--listen", "127.0.0.1:0"]), *options)
+    assert one.process.wait(30 * harness.SLOW) == 2
+    assert names in one.text() and not (tmp_path / "data").exists()
+
+
 def test_a_key_that_does_not_fit(certificate, started, tmp_path):
     cert, _ = certificate
     other = tmp_path / "other.pem"
