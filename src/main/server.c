@@ -109,7 +109,8 @@ static void on_fatal(void *arg, const struct err *err)
 
 // ── starting ─────────────────────────────────────────────────────────────────────────────────
 
-static void tell_secret(struct server *server, const char *label, const char *path)
+// log NULL: as text for people.
+static void tell_secret(struct server *server, struct log *log, const char *label, const char *path)
 {
     char value[4096];
     size_t len;
@@ -117,26 +118,28 @@ static void tell_secret(struct server *server, const char *label, const char *pa
     if (secret_file_read(path, value, sizeof(value), &len, &err))
         return;
     const char *text = arena_cstr(server->arena, (struct str){value, len});
-    if (str_is(STR("json"), server->settings.log_format))
-        log_info(server->platform.log, "server", "%s of admin@localhost: %s (%s)", label, text,
-                 path);
+    if (log)
+        log_info(log, "server", "%s of admin@localhost: %s (%s)", label, text, path);
     else
         fprintf(stderr, "  %-9s %s\n            (%s)\n", label, text, path);
 }
 
-// Once, when they were made: how to log in.
+// Once, when they were made, whatever --log-level says: how to log in.
 static void greet(struct server *server)
 {
     if (!server->started.first)
         return;
-    bool text = !str_is(STR("json"), server->settings.log_format);
-    if (text)
+    struct log *log = NULL;
+    if (str_is(STR("json"), server->settings.log_format))
+        log = log_new(STDERR_FILENO, LOG_INFO, LOG_JSON);
+    else
         fprintf(stderr, "\nDrover keeps its data in %s. The administrator is admin@localhost:\n",
                 server->settings.data);
-    tell_secret(server, "password", server->started.password_file);
-    tell_secret(server, "API key", server->started.key_file);
-    if (text)
+    tell_secret(server, log, "password", server->started.password_file);
+    tell_secret(server, log, "API key", server->started.key_file);
+    if (!log)
         fputc('\n', stderr);
+    log_free(log);
 }
 
 static int open_state(struct server *server, struct err *err)

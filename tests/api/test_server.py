@@ -87,6 +87,12 @@ def test_the_first_start_tells_how_to_log_in(started, form, tmp_path):
     if form == "json":
         assert all(json.loads(line) for line in one.text().splitlines())
     assert one.stop() == 0
+    quiet_folder = tmp_path / "quiet"
+    quiet_folder.mkdir()
+    quiet = started("--listen", "127.0.0.1:0", "--log-format", form, "--log-level", "error", folder=quiet_folder)
+    made = harness.wait_for("the key is made", lambda: (quiet_folder / "data" / "admin-key").exists()
+                            and (quiet_folder / "data" / "admin-key").read_text().strip())
+    harness.wait_for("it is told at every log level", lambda: made in quiet.text())
     again = started("--listen", "127.0.0.1:0", "--log-format", form)
     again.ready_url()
     assert key.strip() not in again.text() and password.strip() not in again.text()
