@@ -17,7 +17,9 @@
 #include "operation/start.h"
 #include "operation/token.h"
 
-#define STOP_GRACE_MS 10000
+#define STOP_GRACE_MS   10000
+#define LISTEN_TRIES    20
+#define LISTEN_PAUSE_MS 100
 
 struct server {
     struct arena *arena;
@@ -286,13 +288,18 @@ static int start(struct server *server, struct err *err)
     return 0;
 }
 
-// Before anything is made: a port that is taken fails at once, and with port 0 the public URL and
-// the log need the one that was picked.
+// Before anything is made: a port that is taken fails early, and with port 0 the public URL and the
+// log need the one that was picked. A server that was killed just now may still hold its port.
 static int listen_first(struct server *server, struct err *err)
 {
-    server->listener = http_listener_open(server->settings.listen, err);
-    if (!server->listener)
-        return -1;
+    for (int tries = 0; !server->listener; tries++) {
+        server->listener = http_listener_open(server->settings.listen, err);
+        if (!server->listener && (err->kind != ERR_CONFLICT || tries == LISTEN_TRIES))
+            return -1;
+        if (!server->listener)
+            usleep(LISTEN_PAUSE_MS * 1000);
+    }
+    *err = ERR_INIT;
     struct str listen = str_of(server->settings.listen);
     if (str_ends(listen, STR(":0")) && !str_starts(listen, STR("unix:"))) {
         struct str address = str_of(http_listener_address(server->listener));
