@@ -4,13 +4,13 @@
 // left alone, so that an upload under way never loses its bytes.
 #include "base/mem.h"
 #include "control/control_internal.h"
+#include "operation/package.h"
 
 #define STEP_ROWS 500
 
 struct collection {
     struct control *control;
     struct arena *arena;
-    struct map *used;   // item ids that packages refer to; keys in arena
     struct str *blobs;  // candidates
     bool *blob_used;
     size_t blob_count, blob_room;
@@ -20,42 +20,22 @@ struct collection {
 
 // ── code items ───────────────────────────────────────────────────────────────────────────────
 
-static void note_codebase(struct collection *c, struct str codebase)
+// Whether the item lies in a project's Binaries and holds no revision's code.
+static int is_unused(struct op *op, const struct item *item, bool *out, struct err *err)
 {
-    struct json id;
-    if (json_get(json_of(codebase), "itemId", &id) && id.type == JSON_STRING)
-        map_put(c->used, json_str(id, c->arena), c);
-}
-
-static void note_package(struct collection *c, const void *row)
-{
-    note_codebase(c, ((const struct package *)row)->codebase);
-}
-
-static void note_revision(struct collection *c, const void *row)
-{
-    struct json codebase;
-    if (json_path(json_of(((const struct revision *)row)->body), STR("codebase"), &codebase))
-        note_codebase(c, codebase.text);
-}
-
-static int each_row(struct op *op, const struct entity *entity, struct filter *filter,
-                    struct collection *c, void (*note)(struct collection *, const void *),
-                    struct err *err)
-{
-    struct query query = {.filter = filter, .limit = STEP_ROWS};
-    struct arena *scratch = arena_new();
-    size_t count = STEP_ROWS;
-    int rc = 0;
-    for (; rc == 0 && count == STEP_ROWS; query.offset += STEP_ROWS) {
-        void *rows;
-        arena_reset(scratch);
-        rc = tx_select(op->tx, entity, &query, scratch, &rows, &count, err);
-        for (size_t i = 0; rc == 0 && i < count; i++)
-            note(c, (const char *)rows + i * entity->size);
+    struct dataset dataset;
+    struct revision revision;
+    bool used;
+    *out = false;
+    if (tx_get(op->tx, &dataset_entity, item->dataset_id, &dataset, op->arena, err) ||
+        !dataset.system) {
+        *err = ERR_INIT;
+        return 0;
     }
-    arena_free(scratch);
-    return rc;
+    if (package_code_of(op, item->id, &revision, &used, err))
+        return -1;
+    *out = !used;
+    return 0;
 }
 
 static int drop_unused_items(struct op *op, struct collection *c, struct err *err)
@@ -75,12 +55,10 @@ static int drop_unused_items(struct op *op, struct collection *c, struct err *er
             return -1;
         for (size_t i = 0; i < count; i++) {
             const struct item *item = (const struct item *)rows + i;
-            struct dataset dataset;
-            bool ours = tx_get(op->tx, &dataset_entity, item->dataset_id, &dataset, op->arena,
-                               err) == 0 &&
-                        dataset.system;
-            *err = ERR_INIT;
-            if (!ours || map_get(c->used, item->id)) {
+            bool unused;
+            if (is_unused(op, item, &unused, err))
+                return -1;
+            if (!unused) {
                 query.offset++;
                 continue;
             }
@@ -112,12 +90,7 @@ static int collect_rows(struct op *op, void *arg, struct err *err)
 {
     struct collection *c = arg;
     c->items = c->audits = c->commands = 0;
-    struct filter *packages = filter_eq_text(&revision_entity, "kind", STR("package"), op->arena);
-    if (each_row(op, &package_entity, NULL, c, note_package, err) ||
-        each_row(op, &revision_entity, packages, c, note_revision, err) ||
-        drop_unused_items(op, c, err))
-        return -1;
-    return drop_old(op, c, err);
+    return drop_unused_items(op, c, err) || drop_old(op, c, err) ? -1 : 0;
 }
 
 // ── blobs ────────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +146,6 @@ static void collection_end(void *arg)
                  (long long)c->items, (long long)c->removed, (long long)c->audits,
                  (long long)c->commands);
     c->control->collecting = false;
-    map_free(c->used);
     mem_free(c->blobs);
     arena_free(c->arena);
     mem_free(c);
@@ -215,7 +187,6 @@ static void collect(void *arg)
     struct collection *c = mem_alloc(sizeof(*c));
     c->control = control;
     c->arena = arena_new();
-    c->used = map_new();
     c->before = clock_wall(control->platform->clock) -
                 control->platform->settings->collect_grace_ms;
     op_run(control->platform, OP_WRITE, collect_rows, rows_collected, c);

@@ -2,6 +2,7 @@
 #include "operation/item.h"
 
 #include "base/id.h"
+#include "operation/package.h"
 
 #define PATH_MAX_BYTES  4096
 #define SEGMENTS_MAX    64
@@ -133,13 +134,11 @@ static int check_unused(struct op *op, const struct item *item, struct err *err)
 {
     struct revision revision;
     struct package package;
-    struct filter *filter = filter_eq_text(&revision_entity, "codeItem", item->id, op->arena);
-    if (tx_find(op->tx, &revision_entity, filter, &revision, op->arena, err)) {
-        if (err->kind != ERR_NOT_FOUND)
-            return -1;
-        *err = ERR_INIT;
+    bool found;
+    if (package_code_of(op, item->id, &revision, &found, err))
+        return -1;
+    if (!found)
         return 0;
-    }
     if (tx_get(op->tx, &package_entity, revision.parent_id, &package, op->arena, err))
         return -1;
     return err_set(err, ERR_CONFLICT,

@@ -19,9 +19,8 @@ struct item_upload {
 enum item_outcome { ITEM_CREATED, ITEM_OVERWRITTEN, ITEM_SKIPPED };
 
 // ERR_CONFLICT when the path is taken by other content and overwrite was not asked, or is that of a
-// package's code: clients delete
-// what they get back when its size is not what they sent, so it must never be another item.
-// Folders above are made as needed.
+// package's code: clients delete what they get back when its size is not what they sent, so it must
+// never be another item. Folders above are made as needed.
 MUST_CHECK int item_create(struct op *op, const struct dataset *dataset,
                            const struct item_upload *upload, struct item *out,
                            enum item_outcome *outcome, struct err *err);

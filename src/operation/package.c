@@ -203,6 +203,17 @@ static int keep_revision(struct op *op, const struct package *package, struct er
     return revision_add(op, &revision, &package_entity, package, err);
 }
 
+int package_code_of(struct op *op, struct str item_id, struct revision *out, bool *found,
+                    struct err *err)
+{
+    struct filter *filter = filter_eq_text(&revision_entity, "codeItem", item_id, op->arena);
+    *found = tx_find(op->tx, &revision_entity, filter, out, op->arena, err) == 0;
+    if (!*found && err->kind != ERR_NOT_FOUND)
+        return -1;
+    *err = ERR_INIT;
+    return 0;
+}
+
 int package_at(struct op *op, const struct package *package, struct str version,
                struct package *out, struct err *err)
 {

@@ -23,6 +23,10 @@ MUST_CHECK int package_delete(struct op *op, const struct package *package, stru
 MUST_CHECK int package_at(struct op *op, const struct package *package, struct str version,
                           struct package *out, struct err *err);
 
+// A package's revision whose code that item holds, if there is one: *found.
+MUST_CHECK int package_code_of(struct op *op, struct str item_id, struct revision *out, bool *found,
+                               struct err *err);
+
 // Replaces the values of git credentials by "***": for answers and the audit log.
 void package_hide_credentials(struct package *package, struct arena *arena);
 
