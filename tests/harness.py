@@ -266,6 +266,15 @@ class Api:
                         lambda: len(agents()) >= count and agents(), seconds, 0.2)
 
 
+def certificate(folder):
+    """A certificate for this machine, signed by itself: (certificate, key)."""
+    cert, key = folder / "certificate.pem", folder / "certificate.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key
+
+
 def plain_code(text, files=None):
     """The code of a package that needs nothing but Python, as a zip in memory; files: {name: text}."""
     import io

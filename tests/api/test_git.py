@@ -195,11 +195,7 @@ def test_git_without_that_tag(api, project, unique, web, tag):
 
 @pytest.fixture
 def certificate(tmp_path):
-    cert, key = tmp_path / "git.pem", tmp_path / "git.key"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-                    "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return cert, key
+    return harness.certificate(tmp_path)
 
 
 @pytest.fixture

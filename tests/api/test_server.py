@@ -60,16 +60,20 @@ def test_port_zero_is_named_by_its_number(started):
     assert requests.get(url + "/api/v1/openapi.json", timeout=10).json()["servers"][0]["url"].startswith(url)
 
 
+def runs_a_function(api):
+    project = api.post("/projects", {"name": "p"})
+    service = harness.deploy_plain(api, project["id"], "here", "class ServiceRunner:\n    def run(self):\n"
+                                   "        return 'here'\n", {"run": {}})
+    assert api.run(service["id"])["output"] == "here"
+
+
 def test_a_deep_data_folder(own_server, tmp_path, monkeypatch):
     """Deeper than the name of a unix socket may be: agents find it all the same."""
     deep = tmp_path / ("d" * 80) / ("e" * 80)
     server = harness.Server(deep).start()
     try:
         api = harness.Api(server, (server.data / "admin-key").read_text().strip())
-        project = api.post("/projects", {"name": "p"})
-        service = harness.deploy_plain(api, project["id"], "deep", "class ServiceRunner:\n    def run(self):\n"
-                                       "        return 'here'\n", {"run": {}})
-        assert api.run(service["id"])["output"] == "here"
+        runs_a_function(api)
     finally:
         problems = server.close()
     assert not problems, "\n".join(problems)
@@ -126,12 +130,7 @@ def test_one_server_for_a_data_folder(started):
 
 @pytest.fixture
 def certificate(tmp_path):
-    """A certificate for 127.0.0.1, signed by itself: (certificate, key)."""
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
-                    "-keyout", key, "-out", cert], check=True, capture_output=True)
-    return cert, key
+    return harness.certificate(tmp_path)
 
 
 DTLPY_OVER_TLS = """
@@ -208,10 +207,7 @@ def test_agents_over_tcp(certificate, tmp_path, monkeypatch, tls):
         server.start()
         api = harness.Api(server, (server.data / "admin-key").read_text().strip())
         api.session.verify = str(cert) if tls else True
-        project = api.post("/projects", {"name": "p"})
-        service = harness.deploy_plain(api, project["id"], "tcp", "class ServiceRunner:\n    def run(self):\n"
-                                       "        return 'here'\n", {"run": {}})
-        assert api.run(service["id"])["output"] == "here"
+        runs_a_function(api)
     finally:
         problems = server.close()
     assert not problems, "\n".join(problems)
