@@ -134,11 +134,10 @@ static void tell_token(struct agent *agent, const char *token)
     frame_end(out, begun);
 }
 
-static bool differs(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") != 0; }
-
 static bool sdk_moved(const struct assignment *now, const struct assignment *fresh)
 {
-    return differs(now->sdk_url, fresh->sdk_url) || differs(now->sdk_gate, fresh->sdk_gate) ||
+    return !str_eq(str_of(now->sdk_url), str_of(fresh->sdk_url)) ||
+           !str_eq(str_of(now->sdk_gate), str_of(fresh->sdk_gate)) ||
            !str_eq(now->sdk_certificate.text, fresh->sdk_certificate.text);
 }
 

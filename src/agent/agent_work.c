@@ -365,10 +365,16 @@ static int64_t grace_ms(const struct agent *agent)
     return agent->assignment.drain_ms > 0 ? agent->assignment.drain_ms : CANCEL_GRACE;
 }
 
-static void report_terminated(struct agent *agent, struct slot *slot, const char *why)
+// The last lines of one that the runner does not end.
+static void log_end(struct agent *agent, const struct slot *slot, const char *why)
 {
     log_line(agent, slot, "ERROR", why);
     log_line(agent, slot, "INFO", AGENT_DONE_LINE);
+}
+
+static void report_terminated(struct agent *agent, struct slot *slot, const char *why)
+{
+    log_end(agent, slot, why);
     buf_clear(&slot->text);
     struct json_writer w = JSON_WRITER(&slot->text);
     w.comma = true;
@@ -459,8 +465,7 @@ static void give_up(struct agent *agent, struct slot *slot)
         snprintf(why, sizeof(why),
                  "timeout: the execution ran longer than %lld s (executionTimeout)",
                  (long long)(slot->timeout_ms / 1000));
-        log_line(agent, slot, "ERROR", why);
-        log_line(agent, slot, "INFO", AGENT_DONE_LINE);
+        log_end(agent, slot, why);
         set_failed(agent, slot, "TimeoutError", why);
         slots_move(&agent->slots, slot, SLOT_NEWS);
         snprintf(why, sizeof(why), "an execution was over its timeout");

@@ -292,14 +292,13 @@ static int start(struct server *server, struct err *err)
 // log need the one that was picked. A server that was killed just now may still hold its port.
 static int listen_first(struct server *server, struct err *err)
 {
-    for (int tries = 0; !server->listener; tries++) {
-        server->listener = http_listener_open(server->settings.listen, err);
-        if (!server->listener && (err->kind != ERR_CONFLICT || tries == LISTEN_TRIES))
+    for (int tries = 0; !(server->listener = http_listener_open(server->settings.listen, err));
+         tries++) {
+        if (err->kind != ERR_CONFLICT || tries == LISTEN_TRIES)
             return -1;
-        if (!server->listener)
-            usleep(LISTEN_PAUSE_MS * 1000);
+        *err = ERR_INIT;
+        usleep(LISTEN_PAUSE_MS * 1000);
     }
-    *err = ERR_INIT;
     struct str listen = str_of(server->settings.listen);
     if (str_ends(listen, STR(":0")) && !str_starts(listen, STR("unix:"))) {
         struct str address = str_of(http_listener_address(server->listener));

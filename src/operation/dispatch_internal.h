@@ -85,8 +85,7 @@ struct dispatch {
     struct map *expected;  // replica id → struct expectation
     struct map *orphans;  // execution id → struct orphan: recorded as running, nobody named it yet
     struct list dirty;    // queues to look at, at the end of this turn
-    struct map
-        *reading;  // execution id → bool: what is being read for handing out; true: read again
+    struct map *reading;  // execution id → bool, of what is read to be handed out: read again?
     struct map *ending;   // execution id → struct ending: its end is being written
     struct list endings;  // struct ending that could not be written yet
     struct loop_task sweep;
