@@ -10,12 +10,20 @@
 #include "base/list.h"
 #include "base/mem.h"
 
-// Between mutex and the queue's fields nothing else may be touched: loop_post runs on any thread.
+struct tasks {
+    struct loop_task *first, **last;
+};
+
 struct loop {
     uv_loop_t uv;
     uv_async_t wake;
+    uv_prepare_t before_poll;
+    uv_check_t after_poll;
     uv_mutex_t mutex;
-    struct loop_task *first, **last;  // guarded by mutex
+    struct tasks tasks;   // of other threads; guarded by mutex
+    atomic_bool running;  // inside loop_run; `thread` is set before
+    uv_thread_t thread;   // that runs the loop
+    struct tasks own;     // posted by that thread: no wake-up is needed
     atomic_bool stop_asked;
     bool stopping;           // loop thread: stop was seen, nothing of ours keeps the loop alive
     struct list timers;      // struct loop_timer, not yet closed
@@ -47,18 +55,67 @@ static void must(int rc, const char *what)
     abort();
 }
 
-static void run_tasks(struct loop *loop)
+static void tasks_init(struct tasks *tasks)
 {
-    uv_mutex_lock(&loop->mutex);
-    struct loop_task *task = loop->first;
-    loop->first = NULL;
-    loop->last = &loop->first;
-    uv_mutex_unlock(&loop->mutex);
+    tasks->first = NULL;
+    tasks->last = &tasks->first;
+}
+
+static void tasks_add(struct tasks *tasks, struct loop_task *task)
+{
+    task->next = NULL;
+    *tasks->last = task;
+    tasks->last = &task->next;
+}
+
+static void tasks_remove(struct tasks *tasks, struct loop_task *task)
+{
+    struct loop_task **at = &tasks->first;
+    while (*at && *at != task)
+        at = &(*at)->next;
+    if (!*at)
+        return;
+    *at = task->next;
+    if (tasks->last == &task->next)
+        tasks->last = at;
+}
+
+static void run_all(struct loop_task *task)
+{
     while (task) {
         struct loop_task *next = task->next;  // fn may free or post the task again
         task->fn(task->arg);
         task = next;
     }
+}
+
+static void run_tasks(struct loop *loop)
+{
+    uv_mutex_lock(&loop->mutex);
+    struct loop_task *task = loop->tasks.first;
+    tasks_init(&loop->tasks);
+    uv_mutex_unlock(&loop->mutex);
+    run_all(task);
+}
+
+static void run_own_tasks(struct loop *loop)
+{
+    struct loop_task *task = loop->own.first;
+    tasks_init(&loop->own);
+    run_all(task);
+}
+
+static void on_after_poll(uv_check_t *handle) { run_own_tasks(handle->data); }
+
+// Posted by timers, or by other handles of this phase: those before this one in it may have news
+// now, so the loop takes one more turn before it sleeps.
+static void on_before_poll(uv_prepare_t *handle)
+{
+    struct loop *loop = handle->data;
+    if (!loop->own.first)
+        return;
+    run_own_tasks(loop);
+    uv_async_send(&loop->wake);
 }
 
 static void on_signal_closed(uv_handle_t *handle)
@@ -108,13 +165,27 @@ struct loop *loop_new(void)
     must(uv_mutex_init(&loop->mutex), "uv_mutex_init");
     must(uv_async_init(&loop->uv, &loop->wake, on_wake), "uv_async_init");
     loop->wake.data = loop;
-    loop->last = &loop->first;
+    must(uv_prepare_init(&loop->uv, &loop->before_poll), "uv_prepare_init");
+    must(uv_check_init(&loop->uv, &loop->after_poll), "uv_check_init");
+    loop->before_poll.data = loop->after_poll.data = loop;
+    must(uv_prepare_start(&loop->before_poll, on_before_poll), "uv_prepare_start");
+    must(uv_check_start(&loop->after_poll, on_after_poll), "uv_check_start");
+    uv_unref((uv_handle_t *)&loop->before_poll);
+    uv_unref((uv_handle_t *)&loop->after_poll);
+    tasks_init(&loop->tasks);
+    tasks_init(&loop->own);
     list_init(&loop->timers);
     list_init(&loop->stop_hooks);
     return loop;
 }
 
-void loop_run(struct loop *loop) { uv_run(&loop->uv, UV_RUN_DEFAULT); }
+void loop_run(struct loop *loop)
+{
+    loop->thread = uv_thread_self();
+    atomic_store(&loop->running, true);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    atomic_store(&loop->running, false);
+}
 
 void loop_stop(struct loop *loop)
 {
@@ -124,13 +195,21 @@ void loop_stop(struct loop *loop)
 
 struct uv_loop_s *loop_uv(struct loop *loop) { return &loop->uv; }
 
+static bool on_own_thread(struct loop *loop)
+{
+    uv_thread_t self = uv_thread_self();
+    return atomic_load(&loop->running) && uv_thread_equal(&self, &loop->thread);
+}
+
 void loop_post(struct loop *loop, struct loop_task *task)
 {
-    task->next = NULL;
+    if (on_own_thread(loop)) {
+        tasks_add(&loop->own, task);
+        return;
+    }
     uv_mutex_lock(&loop->mutex);
-    bool was_empty = loop->first == NULL;
-    *loop->last = task;
-    loop->last = &task->next;
+    bool was_empty = loop->tasks.first == NULL;
+    tasks_add(&loop->tasks, task);
     uv_mutex_unlock(&loop->mutex);
     if (was_empty)
         uv_async_send(&loop->wake);
@@ -138,15 +217,9 @@ void loop_post(struct loop *loop, struct loop_task *task)
 
 void loop_unpost(struct loop *loop, struct loop_task *task)
 {
+    tasks_remove(&loop->own, task);
     uv_mutex_lock(&loop->mutex);
-    struct loop_task **at = &loop->first;
-    while (*at && *at != task)
-        at = &(*at)->next;
-    if (*at) {
-        *at = task->next;
-        if (loop->last == &task->next)
-            loop->last = at;
-    }
+    tasks_remove(&loop->tasks, task);
     uv_mutex_unlock(&loop->mutex);
 }
 
@@ -257,6 +330,7 @@ void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
+    run_own_tasks(loop);
     run_tasks(loop);  // what other threads posted after the last turn: their owners wait for it
     list_each (&loop->timers, it, next)
         loop_timer_cancel(list_entry(it, struct loop_timer, node));

@@ -22,7 +22,8 @@ struct uv_loop_s *loop_uv(
     struct loop *loop);  // for modules that own libuv handles (process driver)
 
 // A message to the loop: ownership of `arg` moves with it. The task itself belongs to the caller
-// until fn runs. From any thread; tasks posted by one thread run in order.
+// until fn runs. From any thread; tasks posted by one thread run in order. Those of the loop thread
+// itself run in the same turn and wake nobody.
 struct loop_task {
     struct loop_task *next;
     void (*fn)(void *arg);
