@@ -68,6 +68,7 @@ struct entity {
     // Unique columns besides id, for ERR_CONFLICT messages: "project_id,name"; NULL: none
     const char *unique;
     const char *schema_more;  // JSON object: schemas of the keys that encode_more writes, or NULL
+    bool hot;  // few rows, looked up with every request: a store may keep them at hand
 };
 
 #define ENTITY_FIELDS_MAX 64

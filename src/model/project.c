@@ -93,6 +93,7 @@ const struct entity member_entity = {
                    "\"engineer\",\"annotationManager\",\"annotator\"]},"
                    "\"member\":{\"type\":\"string\"},\"project\":{\"type\":\"string\"},"
                    "\"via\":{\"type\":\"string\"}}",
+    .hot = true,
 };
 
 static const struct field deletion_fields[] = {
@@ -108,4 +109,5 @@ const struct entity deletion_entity = {
     .table = "deletions",
     .size = sizeof(struct deletion),
     FIELDS(deletion_fields),
+    .hot = true,
 };

@@ -64,4 +64,5 @@ const struct entity service_entity = {
     .encode_more = encode_more,
     .unique = "project_id,name",
     .schema_more = "{\"url\":{\"type\":\"string\"}}",
+    .hot = true,
 };

@@ -45,6 +45,7 @@ const struct entity user_entity = {
                    "\"orgs\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
                    "\"projects\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},"
                    "\"groups\":{\"type\":\"array\",\"items\":{}}}",
+    .hot = true,
 };
 
 static const struct field key_fields[] = {
@@ -73,4 +74,5 @@ const struct entity api_key_entity = {
     .encode_more = key_more,
     .schema_more = "{\"url\":{\"type\":\"string\"},"
                    "\"type\":{\"type\":\"string\",\"enum\":[\"user\"]}}",
+    .hot = true,
 };

@@ -120,6 +120,8 @@ int store_sqlite_delete_where(struct tx *base, const struct entity *entity,
     }
     sqlite3_stmt *statement = store_sqlite_sql_prepare(tx, &sql, err);
     int failed = statement ? store_sqlite_run(tx, statement, "deleting rows", err) : -1;
+    if (entity->hot)
+        row_cache_clear(tx->rows);
     if (!failed)
         *deleted = sqlite3_changes64(tx->sql);
     if (statement)

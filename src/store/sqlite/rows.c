@@ -139,10 +139,9 @@ static sqlite3_stmt *delete_statement(struct sqlite_tx *tx, const struct entity 
     return table->delete_row = prepare_buf(tx, &text, err);
 }
 
-int store_sqlite_get(struct tx *base, const struct entity *entity, struct str id, void *row,
-                     struct arena *arena, struct err *err)
+static int read_by_id(struct sqlite_tx *tx, const struct entity *entity, struct str id, void *row,
+                      struct arena *arena, struct err *err)
 {
-    struct sqlite_tx *tx = sqlite_of(base);
     sqlite3_stmt *statement = get_statement(tx, entity, err);
     if (!statement)
         return -1;
@@ -159,10 +158,34 @@ int store_sqlite_get(struct tx *base, const struct entity *entity, struct str id
     return failed;
 }
 
+int store_sqlite_get(struct tx *base, const struct entity *entity, struct str id, void *row,
+                     struct arena *arena, struct err *err)
+{
+    struct sqlite_tx *tx = sqlite_of(base);
+    if (!tx->rows || !entity->hot || !id.at)
+        return read_by_id(tx, entity, id, row, arena, err);
+    switch (row_cache_get(tx->rows, entity, id, row, arena)) {
+    case ROW_FOUND: return 0;
+    case ROW_ABSENT: return store_not_found(entity, id, err);
+    case ROW_UNKNOWN: break;
+    }
+    int rc = read_by_id(tx, entity, id, row, arena, err);
+    if (rc == 0 || err->kind == ERR_NOT_FOUND)
+        row_cache_put(tx->rows, entity, id, rc == 0 ? row : NULL);
+    return rc;
+}
+
+static void forget(struct sqlite_tx *tx, const struct entity *entity, struct str id)
+{
+    if (entity->hot && id.at)
+        row_cache_forget(tx->rows, entity, id);
+}
+
 // Steps an insert or update; a taken id or unique value is a conflict.
 static int step_change(struct sqlite_tx *tx, sqlite3_stmt *statement, const struct entity *entity,
                        const void *row, struct err *err)
 {
+    forget(tx, entity, *field_text(&entity->fields[0], (void *)row));
     int rc = sqlite3_step(statement);
     int failed = 0;
     if (rc != SQLITE_DONE) {
@@ -211,6 +234,7 @@ int store_sqlite_delete(struct tx *base, const struct entity *entity, struct str
     sqlite3_stmt *statement = delete_statement(tx, entity, err);
     if (!statement)
         return -1;
+    forget(tx, entity, id);
     store_sqlite_bind_text(statement, 1, id);
     if (store_sqlite_run(tx, statement, "deleting a row", err) < 0)
         return -1;

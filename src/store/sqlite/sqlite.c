@@ -107,6 +107,7 @@ static struct tx *tx_open(struct store_db *db, bool writer, struct err *err)
     tx->tx = (struct tx){.driver = &store_sqlite_driver, .writer = writer};
     tx->db = db;
     tx->sql = sql;
+    tx->rows = writer ? row_cache_new() : NULL;
     return &tx->tx;
 }
 
@@ -116,6 +117,7 @@ static void tx_close(struct tx *base)
     store_sqlite_finalize_all(tx);
     if (sqlite3_close(tx->sql) != SQLITE_OK)
         log_error(tx->db->log, "store", "closing %s: %s", tx->db->path, sqlite3_errmsg(tx->sql));
+    row_cache_free(tx->rows);
     mem_free(tx);
 }
 
@@ -135,6 +137,8 @@ static bool alive(const struct tx *base)
 static void rollback(struct tx *base)
 {
     struct err ignored;
+    if (base->writer)
+        row_cache_clear(sqlite_of(base)->rows);
     if (alive(base) && run_fixed(base, FIXED_ROLLBACK, "rolling back", &ignored) < 0)
         log_error(sqlite_of(base)->db->log, "store", "%s", ignored.message);
 }
@@ -170,6 +174,7 @@ static int keep(struct tx *base, struct err *err)
 static void undo(struct tx *base)
 {
     struct err err;
+    row_cache_clear(sqlite_of(base)->rows);
     if (run_fixed(base, FIXED_UNDO, "undoing a job", &err) < 0 ||
         run_fixed(base, FIXED_KEEP, "undoing a job", &err) < 0) {
         log_error(sqlite_of(base)->db->log, "store", "%s", err.message);

@@ -51,8 +51,11 @@ struct cached {
     bool busy;
 };
 
+struct row_cache;
+
 struct sqlite_tx {
     struct tx tx;
+    struct row_cache *rows;  // of the writer; NULL: a reader
     struct store_db *db;
     sqlite3 *sql;
     sqlite3_stmt *fixed[FIXED_COUNT];
@@ -89,6 +92,17 @@ int store_sqlite_migrate(sqlite3 *sql, struct err *err);
 int store_sqlite_functions(sqlite3 *sql);
 struct json_term;  // a filter's leaf on a JSON column, given to the function json_term by pointer
 struct json_term *store_sqlite_json_term(const struct filter *leaf, struct arena *arena);
+
+// row_cache.c: the writer's copies of hot rows.
+enum row_cached { ROW_UNKNOWN, ROW_FOUND, ROW_ABSENT };
+struct row_cache *row_cache_new(void);
+void row_cache_free(struct row_cache *cache);
+enum row_cached row_cache_get(struct row_cache *cache, const struct entity *entity, struct str id,
+                              void *row, struct arena *arena);  // texts are copied into the arena
+void row_cache_put(struct row_cache *cache, const struct entity *entity, struct str id,
+                   const void *row);  // NULL: there is none
+void row_cache_forget(struct row_cache *cache, const struct entity *entity, struct str id);
+void row_cache_clear(struct row_cache *cache);
 
 // rows.c
 void store_sqlite_columns(const struct entity *entity, struct buf *out);  // "id,name,…"

@@ -48,6 +48,8 @@ int store_sqlite_err(struct sqlite_tx *tx, const char *doing, struct err *err)
 {
     int code = sqlite3_extended_errcode(tx->sql);
     const char *why = sqlite3_errmsg(tx->sql);
+    if (tx->rows)
+        row_cache_clear(tx->rows);  // SQLite may have undone the whole transaction
     switch (code & 0xff) {
     case SQLITE_FULL:
         return err_set(err, ERR_UNAVAILABLE,
