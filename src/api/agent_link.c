@@ -4,16 +4,17 @@
 #include "api/agent_link.h"
 
 #include "api/agent_json.h"
+#include "api/token_cache.h"
 #include "base/mem.h"
 #include "net/http_server.h"
 #include "operation/assignment.h"
 #include "operation/attempt.h"
-#include "operation/token.h"
 
 struct agent_link {
     const struct platform *platform;
     struct dispatch *dispatch;
     struct http_server *server;
+    struct token_cache *tokens;
     char *certificate;  // of the public API; NULL: no TLS
 };
 
@@ -261,7 +262,7 @@ static int authenticate(struct agent_link *link, struct http_request *http, stru
         return err_set(err, ERR_UNAUTHENTICATED, "an agent's token is needed");
     header.at += scheme.len;
     header.len -= scheme.len;
-    if (token_verify(link->platform->tokens, header, claims, arena, err))
+    if (token_cache_verify(link->tokens, header, claims, arena, err))
         return -1;
     if (claims->kind != TOKEN_AGENT)
         return err_set(err, ERR_UNAUTHENTICATED, "this is not an agent's token");
@@ -320,6 +321,13 @@ static void on_error(void *owner, struct http_request *http, const struct err *e
     reply_error(http, err_status(err->kind), err);
 }
 
+static void link_free(struct agent_link *link)
+{
+    token_cache_free(link->tokens);
+    mem_free(link->certificate);
+    mem_free(link);
+}
+
 struct agent_link *agent_link_start(const struct platform *platform, struct dispatch *dispatch,
                                     struct err *err)
 {
@@ -328,6 +336,7 @@ struct agent_link *agent_link_start(const struct platform *platform, struct disp
     struct agent_link *link = mem_alloc(sizeof(*link));
     link->platform = platform;
     link->dispatch = dispatch;
+    link->tokens = token_cache_new(platform->tokens, platform->clock);
     struct http_server_config config = {
         .listen = settings->agent_listen,
         .tls_cert = local ? NULL : settings->tls_cert,
@@ -346,7 +355,7 @@ struct agent_link *agent_link_start(const struct platform *platform, struct disp
     link->server = http_server_start(platform->loop, &config, err);
     if (!link->server) {
         err_wrap(err, "--agent-listen %s", settings->agent_listen);
-        mem_free(link);
+        link_free(link);
         return NULL;
     }
     return link;
@@ -367,8 +376,7 @@ struct link_stop {
 static void on_stopped(void *arg)
 {
     struct link_stop *stop = arg;
-    mem_free(stop->link->certificate);
-    mem_free(stop->link);
+    link_free(stop->link);
     if (stop->done)
         stop->done(stop->arg);
     mem_free(stop);

@@ -39,12 +39,23 @@ static int read_again(struct call *call, struct err *err)
     return answer(call, &execution, err);
 }
 
-static void answer_now(void *arg)
+// The end brings the row; whoever waited in vain, or for one that ended otherwise, reads it.
+static void answer_now(void *arg, const struct event *ended)
 {
     struct call *call = arg;
     struct waiting *waiting = call->data;
     waiting->wait = NULL;
     call->on_gone = NULL;
+    if (ended && ended->row) {
+        struct err err = ERR_INIT;
+        buf_clear(&call->reply);
+        call->out = JSON_WRITER(&call->reply);
+        execution_encode(ended->row, ended->log, ended->log_count, &call->out);
+        if (!call->reply.over) {
+            call_finish(call, &err);
+            return;
+        }
+    }
     call_run(call, OP_READ, read_again, NULL);
 }
 
@@ -52,7 +63,7 @@ static void wait_gone(struct call *call)
 {
     struct waiting *waiting = call->data;
     wait_cancel(waiting->wait);
-    answer_now(call);
+    answer_now(call, NULL);
 }
 
 static void created(struct call *call, struct err *err)

@@ -229,7 +229,7 @@ static int check(struct call *call, struct err *err)
 // ── the page ─────────────────────────────────────────────────────────────────────────────────
 
 static void look(struct log_call *log);
-static void look_again(void *arg);
+static void look_again(void *arg, const struct event *ended);
 
 static void write_line(struct json_writer *out, const struct log_line *line)
 {
@@ -398,8 +398,9 @@ static void checked(struct call *call, struct err *err)
 
 static void look(struct log_call *log) { call_run(log->call, OP_READ, check, checked); }
 
-static void look_again(void *arg)
+static void look_again(void *arg, const struct event *ended)
 {
+    (void)ended;
     struct log_call *log = arg;
     log->wait = NULL;
     log->call->on_gone = NULL;

@@ -21,7 +21,7 @@ struct wait {
     struct waits *waits;
     struct target *target;
     struct loop_timer *timer;
-    void (*fn)(void *arg);
+    void (*fn)(void *arg, const struct event *ended);
     void *arg;
 };
 
@@ -34,6 +34,7 @@ static void target_free(struct target *target)
 static void wait_end(struct wait *wait)
 {
     struct target *target = wait->target;
+    events_unwatch(wait->waits->platform->events, str_of(target->id));
     list_remove(&wait->node);
     if (list_empty(&target->waits)) {
         map_remove(wait->waits->targets, str_of(target->id));
@@ -45,36 +46,37 @@ static void wait_end(struct wait *wait)
 static void on_timer(void *arg)
 {
     struct wait *wait = arg;
-    void (*fn)(void *) = wait->fn;
+    void (*fn)(void *, const struct event *) = wait->fn;
     void *fn_arg = wait->arg;
     wait_end(wait);
-    fn(fn_arg);
+    fn(fn_arg, NULL);
 }
 
 // Whoever waits again meanwhile waits for the next news.
-static void wake(struct waits *waits, struct str id)
+static void wake(struct waits *waits, struct str id, const struct event *ended)
 {
     struct target *target = id.at ? map_remove(waits->targets, id) : NULL;
     if (!target)
         return;
     for (struct list *node; (node = list_pop_front(&target->waits));) {
         struct wait *wait = list_entry(node, struct wait, node);
-        void (*fn)(void *) = wait->fn;
+        void (*fn)(void *, const struct event *) = wait->fn;
         void *fn_arg = wait->arg;
         loop_timer_cancel(wait->timer);
         mem_free(wait);
-        fn(fn_arg);
+        events_unwatch(waits->platform->events, str_of(target->id));
+        fn(fn_arg, ended);
     }
     target_free(target);
 }
 
 static void on_ended(void *arg, const struct event *event)
 {
-    wake(arg, event->id);
-    wake(arg, event->service_id);
+    wake(arg, event->id, event);
+    wake(arg, event->service_id, NULL);
 }
 
-static void on_lines(void *arg, struct str service_id) { wake(arg, service_id); }
+static void on_lines(void *arg, struct str service_id) { wake(arg, service_id, NULL); }
 
 struct waits *waits_new(const struct platform *platform)
 {
@@ -99,7 +101,7 @@ void waits_free(struct waits *waits)
 }
 
 struct wait *wait_start(struct waits *waits, struct str id, int64_t timeout_ms,
-                        void (*fn)(void *arg), void *arg)
+                        void (*fn)(void *arg, const struct event *ended), void *arg)
 {
     struct target *target = map_get(waits->targets, id);
     if (!target) {
@@ -115,6 +117,7 @@ struct wait *wait_start(struct waits *waits, struct str id, int64_t timeout_ms,
     wait->arg = arg;
     wait->timer = loop_timer_start(waits->platform->loop, timeout_ms, 0, on_timer, wait);
     list_push_back(&target->waits, &wait->node);
+    events_watch(waits->platform->events, id);
     return wait;
 }
 

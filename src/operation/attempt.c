@@ -3,6 +3,7 @@
 
 #include "base/id.h"
 #include "model/status.h"
+#include "operation/execution.h"
 
 struct str execution_delivery(const struct execution *execution, struct arena *arena)
 {
@@ -89,11 +90,23 @@ int execution_confirm_held(struct op *op, struct str service_id, struct dispatch
     return 0;
 }
 
-static void note_ended(struct op *op, struct str id, struct str service_id)
+static int note_ended(struct op *op, struct str id, struct str service_id, bool watched,
+                      struct err *err)
 {
-    op_event(op, &(struct event){.kind = EVENT_EXECUTION_ENDED,
-                                 .id = arena_copy(op->arena, id),
-                                 .service_id = arena_copy(op->arena, service_id)});
+    struct event event = {.kind = EVENT_EXECUTION_ENDED,
+                          .id = arena_copy(op->arena, id),
+                          .service_id = arena_copy(op->arena, service_id)};
+    if (watched) {
+        struct execution *row = arena_new_of(op->arena, struct execution);
+        struct execution_status *log;
+        if (tx_get(op->tx, &execution_entity, id, row, op->arena, err) ||
+            execution_log(op, id, &log, &event.log_count, err))
+            return -1;
+        event.row = row;
+        event.log = log;
+    }
+    op_event(op, &event);
+    return 0;
 }
 
 // The runner could not close this delivery's log; somebody else does (force: for good).
@@ -122,7 +135,7 @@ static struct str error_json(struct op *op, const char *name, struct str message
 }
 
 int execution_record(struct op *op, const struct execution_result *result, struct str service_id,
-                     bool *applied, struct err *err)
+                     bool watched, bool *applied, struct err *err)
 {
     struct execution_result final = *result;
     int64_t limit = op->platform->settings->output_max;
@@ -137,9 +150,7 @@ int execution_record(struct op *op, const struct execution_result *result, struc
     }
     if (tx_execution_finish(op->tx, &final, applied, err))
         return -1;
-    if (*applied)
-        note_ended(op, final.id, service_id);
-    return 0;
+    return *applied ? note_ended(op, final.id, service_id, watched, err) : 0;
 }
 
 int execution_progress(struct op *op, const struct dispatch_progress *progress,
@@ -245,7 +256,7 @@ int execution_attempt_ended(struct op *op, const struct attempt_end *end, struct
     };
     bool applied;
     note_cut(op, &execution, message, true);
-    return execution_record(op, &result, execution.service_id, &applied, err);
+    return execution_record(op, &result, execution.service_id, false, &applied, err);
 }
 
 int execution_end_queued(struct op *op, struct str id, int64_t fence, struct err *err)
@@ -267,5 +278,5 @@ int execution_end_queued(struct op *op, struct str id, int64_t fence, struct err
     };
     bool applied;
     note_cut(op, &execution, message, true);
-    return execution_record(op, &result, execution.service_id, &applied, err);
+    return execution_record(op, &result, execution.service_id, false, &applied, err);
 }

@@ -23,10 +23,11 @@ MUST_CHECK int execution_confirm_held(struct op *op, struct str service_id,
                                       struct dispatch_ref *held, size_t count, size_t *kept,
                                       struct err *err);
 
-// Records one final result and notes EVENT_EXECUTION_ENDED. *applied false: the fence is old or it
-// is final.
+// Records one final result and notes EVENT_EXECUTION_ENDED, with the row when it is watched.
+// *applied false: the fence is old or it is final.
 MUST_CHECK int execution_record(struct op *op, const struct execution_result *result,
-                                struct str service_id, bool *applied, struct err *err);
+                                struct str service_id, bool watched, bool *applied,
+                                struct err *err);
 
 MUST_CHECK int execution_progress(struct op *op, const struct dispatch_progress *progress,
                                   struct str replica_id, struct err *err);

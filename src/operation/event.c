@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "operation/event.h"
 
+#include "base/map.h"
 #include "base/mem.h"
 
 struct subscriber {
@@ -9,11 +10,22 @@ struct subscriber {
     struct subscriber *next;
 };
 
-struct events {
-    struct subscriber *first[EVENT_KINDS];
+struct watched {
+    int64_t count;
+    char id[];  // the map's key
 };
 
-struct events *events_new(void) { return mem_alloc(sizeof(struct events)); }
+struct events {
+    struct subscriber *first[EVENT_KINDS];
+    struct map *watched;  // struct watched, by id
+};
+
+struct events *events_new(void)
+{
+    struct events *events = mem_alloc(sizeof(*events));
+    events->watched = map_new();
+    return events;
+}
 
 void events_free(struct events *events)
 {
@@ -26,6 +38,14 @@ void events_free(struct events *events)
             mem_free(it);
         }
     }
+    size_t cursor = 0;
+    struct str key;
+    for (struct watched *watched; (watched = map_next(events->watched, &cursor, &key));
+         cursor = 0) {
+        map_remove(events->watched, key);
+        mem_free(watched);
+    }
+    map_free(events->watched);
     mem_free(events);
 }
 
@@ -56,4 +76,29 @@ void events_publish(struct events *events, const struct event *event)
         if (it->fn)
             it->fn(it->arg, event);
     }
+}
+
+void events_watch(struct events *events, struct str id)
+{
+    struct watched *watched = map_get(events->watched, id);
+    if (!watched) {
+        watched = mem_alloc(sizeof(*watched) + id.len);
+        memcpy(watched->id, id.at, id.len);
+        map_put(events->watched, (struct str){watched->id, id.len}, watched);
+    }
+    watched->count++;
+}
+
+void events_unwatch(struct events *events, struct str id)
+{
+    struct watched *watched = map_get(events->watched, id);
+    if (!watched || --watched->count > 0)
+        return;
+    map_remove(events->watched, id);
+    mem_free(watched);
+}
+
+bool events_watched(const struct events *events, struct str id)
+{
+    return map_get(events->watched, id) != NULL;
 }

@@ -9,10 +9,13 @@
 
 #include "base/str.h"
 
+struct execution;
+struct execution_status;
+
 enum event_kind {
     EVENT_EXECUTION_READY,  // id, service_id, body (small input or absent): may be handed to an
                             // agent
-    EVENT_EXECUTION_ENDED,  // id, service_id: has its final result
+    EVENT_EXECUTION_ENDED,  // id, service_id: has its final result; row and log when it is watched
     EVENT_EXECUTION_CUT,    // id, service_id, project_id, function_name, body (why): ended, or was
                             // queued again, without a word of its runner
     EVENT_EXECUTION_TERMINATE,  // id, service_id: to_terminate was set while it may be running
@@ -28,6 +31,9 @@ struct event {
     enum event_kind kind;
     struct str id, service_id, project_id, function_name, body;
     bool force;
+    const struct execution *row;  // NULL: not read
+    const struct execution_status *log;
+    size_t log_count;
     struct event *next;
 };
 
@@ -40,5 +46,11 @@ void events_subscribe(struct events *events, enum event_kind kind,
 void events_unsubscribe(struct events *events, enum event_kind kind,
                         void (*fn)(void *arg, const struct event *event), void *arg);
 void events_publish(struct events *events, const struct event *event);
+
+// Somebody waits for this execution's end: its event brings the row, read where it was written.
+// Each watch is ended by one unwatch.
+void events_watch(struct events *events, struct str id);
+void events_unwatch(struct events *events, struct str id);
+bool events_watched(const struct events *events, struct str id);
 
 #endif

@@ -304,7 +304,7 @@ static int end(struct op *op, const struct execution *execution, struct executio
     result->started_at = execution->started_at;
     result->ended_at = op->now;
     result->attempts = execution->attempts;
-    if (execution_record(op, result, execution->service_id, &applied, err))
+    if (execution_record(op, result, execution->service_id, false, &applied, err))
         return -1;
     note_terminate(op, execution);  // off the queue, and off the agent that may have it
     return 0;

@@ -172,7 +172,7 @@ struct recording {  // the results of one exchange, written together
     size_t count;
     struct recording_item {
         struct execution_result result;
-        bool applied;
+        bool watched, applied;
     } * items;  // in the exchange's arena
     struct str service_id;
 };
@@ -182,7 +182,7 @@ static int recording_work(struct op *op, void *arg, struct err *err)
     struct recording *recording = arg;
     for (size_t i = 0; i < recording->count; i++)
         if (execution_record(op, &recording->items[i].result, recording->service_id,
-                             &recording->items[i].applied, err))
+                             recording->items[i].watched, &recording->items[i].applied, err))
             return -1;
     return 0;
 }
@@ -245,7 +245,9 @@ void lease_record_results(struct dispatch *d, struct dispatch_exchange *exchange
         if (lease->state == LEASE_ENDING)
             continue;  // being written: a later exchange is told
         lease->state = LEASE_ENDING;
-        recording->items[recording->count++].result = (struct execution_result){
+        struct recording_item *item = &recording->items[recording->count++];
+        item->watched = events_watched(d->config.platform->events, given->ref.id);
+        item->result = (struct execution_result){
             .id = given->ref.id,
             .fence = given->ref.fence,
             .status = given->status,

@@ -390,9 +390,9 @@ static void executions(struct op *op)
     err = ERR_INIT;
     struct execution_result result = {
         .id = one.id, .status = STR("failed"), .fence = 7, .ended_at = op->now, .attempts = 1};
-    assert_int_equal(execution_record(op, &result, service.id, &applied, &err), 0);
+    assert_int_equal(execution_record(op, &result, service.id, false, &applied, &err), 0);
     assert_true(applied);
-    assert_int_equal(execution_record(op, &result, service.id, &applied, &err), 0);
+    assert_int_equal(execution_record(op, &result, service.id, false, &applied, &err), 0);
     assert_false(applied);
     assert_int_equal(tx_get(op->tx, &execution_entity, one.id, &one, op->arena, &err), 0);
     assert_int_equal(execution_rerun(op, &one, &again, &err), 0);
@@ -477,7 +477,7 @@ static void held(struct op *op)
     assert_int_equal(try_execution(op, &service, "{}", &done, &err), 0);
     struct execution_result result = {.id = done.id, .status = STR("success"), .fence = 1};
     result.started_at = result.ended_at = op->now;
-    assert_int_equal(execution_record(op, &result, service.id, &applied, &err), 0);
+    assert_int_equal(execution_record(op, &result, service.id, false, &applied, &err), 0);
     struct dispatch_ref refs[] = {{.id = done.id, .fence = 1},
                                   {.id = STR("unknown"), .fence = 1},
                                   {.id = open.id, .fence = 5}};
@@ -544,7 +544,7 @@ static void rerun_by_query(struct op *op)
         struct execution_result result = {.id = execution.id, .fence = 1};
         result.status = i % 2 ? STR("failed") : STR("success");
         result.started_at = result.ended_at = op->now;
-        assert_int_equal(execution_record(op, &result, service.id, &applied, &err), 0);
+        assert_int_equal(execution_record(op, &result, service.id, false, &applied, &err), 0);
     }
     assert_int_equal(command_create_rerun(op, body("{\"latestStatus.status\":\"failed\"}"), false,
                                           &command, &err),
