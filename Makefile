@@ -32,7 +32,7 @@ PKG_CFLAGS  = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS_SERVER)))$
 PKG_LIBS    = $(eval PKG_LIBS := $(shell pkg-config --libs $(LIBS_SERVER)))$(PKG_LIBS)
 
 # A room is a folder of src/. Its .c files are found, not listed.
-ROOMS   := base net model queue store driver operation control api agent
+ROOMS   := base net model queue store driver operation control api agent cli
 SOURCES := $(foreach room,$(ROOMS),$(shell find src/$(room) -name '*.c' | sort))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 ARCHIVE := $(BUILD)/libdrover.a

@@ -18,7 +18,8 @@ ALLOWED = {
     "api": {"base", "net", "model", "store", "queue", "driver", "operation"},
     "agent": {"base", "net", "model", "queue"},
     "runner": {"base", "net", "model", "queue"},
-    "main": {"base", "net", "model", "store", "queue", "driver", "operation", "control", "api", "agent"},
+    "cli": {"base", "net", "model"},
+    "main": {"base", "net", "model", "store", "queue", "driver", "operation", "control", "api", "agent", "cli"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 

@@ -9,9 +9,9 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/near.h"
 
-#define FILE_MAX      ((size_t)1024 * 1024)  // bytes of a configuration file
-#define NEAR_NAME_MAX 64                     // longest name that is compared for "did you mean"
+#define FILE_MAX ((size_t)1024 * 1024)  // bytes of a configuration file
 
 static const struct unit {
     enum option_type type;
@@ -192,28 +192,6 @@ static int store(const struct load *load, const struct option *option, const str
 
 static size_t min_of(size_t a, size_t b) { return a < b ? a : b; }
 
-// Edits from a to b: insert, delete, change, swap two neighbours.
-static size_t edits(struct str a, struct str b)
-{
-    size_t rows[3][NEAR_NAME_MAX + 1];
-    if (a.len > NEAR_NAME_MAX || b.len > NEAR_NAME_MAX)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= b.len; j++)
-        rows[0][j] = j;
-    for (size_t i = 1; i <= a.len; i++) {
-        size_t *row = rows[i % 3];
-        const size_t *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t j = 1; j <= b.len; j++) {
-            size_t change = above[j - 1] + (a.at[i - 1] != b.at[j - 1]);
-            row[j] = min_of(change, min_of(above[j], row[j - 1]) + 1);
-            if (i > 1 && j > 1 && a.at[i - 1] == b.at[j - 2] && a.at[i - 2] == b.at[j - 1])
-                row[j] = min_of(row[j], above2[j - 2] + 1);
-        }
-    }
-    return rows[a.len % 3][b.len];
-}
-
 static const char *name_of(const struct option *option, bool in_file)
 {
     return in_file ? option->key : option->flag;
@@ -222,20 +200,18 @@ static const char *name_of(const struct option *option, bool in_file)
 static int unknown(const struct load *load, struct str name, bool in_file,
                    const struct source *source)
 {
-    const char *near = NULL;
-    size_t best = name.len / 4 + 2;  // fewer edits than this look like a slip
+    struct near near = near_start(name);
     for (size_t i = 0; i < load->table->count; i++) {
         const char *candidate = name_of(&load->table->options[i], in_file);
-        size_t distance = candidate ? edits(name, str_of(candidate)) : SIZE_MAX;
-        if (distance < best) {
-            best = distance;
-            near = candidate;
-        }
+        if (candidate)
+            near_try(&near, str_of(candidate));
     }
     struct str shown = {name.at, min_of(name.len, 100)};
-    err_field(load->err, "", "unknown %s '" STR_FMT "' (given %s%s)%s%s%s",
+    bool found = near.found.at != NULL;
+    err_field(load->err, "", "unknown %s '" STR_FMT "' (given %s%s)%s" STR_FMT "%s",
               in_file ? "setting" : "option", STR_ARG(shown), source->where, source->name,
-              near ? "; did you mean " : "; --help lists all", near ? near : "", near ? "?" : "");
+              found ? "; did you mean " : "; --help lists all", STR_ARG(near.found),
+              found ? "?" : "");
     return -1;
 }
 
@@ -352,8 +328,24 @@ struct flag {
     struct str name, value;  // value absent: none in this argument
 };
 
+// "-o", "-o" with its value in the next argument, or "-oVALUE".
+static struct flag letter_of(const struct option_table *table, const char *argument)
+{
+    struct flag flag = {.name = {argument, 2}};
+    if (argument[2] != '\0')
+        flag.value = str_of(argument + 2);
+    for (size_t i = 0; i < table->count; i++)
+        if (table->options[i].letter == argument[1])
+            flag.option = &table->options[i];
+    if (flag.option && flag.option->type == OPTION_BOOL && flag.value.at)
+        return (struct flag){.name = str_of(argument)};
+    return flag;
+}
+
 static struct flag flag_of(const struct option_table *table, const char *argument)
 {
+    if (argument[0] == '-' && argument[1] != '-' && argument[1] != '\0')
+        return letter_of(table, argument);
     struct str rest = str_of(argument);
     struct flag flag = {.name = str_cut(&rest, '=')};
     flag.value = rest;

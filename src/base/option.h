@@ -33,6 +33,7 @@ struct option {
     const char *unit;      // shown in help: "HOST:PORT", "seconds"
     const char *group;     // heading in --help and in the docs page
     const char *help;      // one sentence
+    char letter;           // 'o': -o is the same; 0: none
 };
 
 struct option_table {

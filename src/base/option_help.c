@@ -35,6 +35,8 @@ static bool opens_group(const struct option_table *table, size_t i)
 // "--listen HOST:PORT"
 static void add_flag(struct buf *out, const struct option *option)
 {
+    if (option->letter)
+        buf_printf(out, "-%c, ", option->letter);
     buf_add_cstr(out, option->flag);
     if (option->type == OPTION_BOOL)
         return;
