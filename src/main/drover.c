@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "cli/cli.h"
 #include "cli/verbs.h"
+#include "main/schema.h"
 #include "main/server.h"
 #include "operation/settings.h"
 
@@ -41,6 +42,11 @@ static const struct verb server_verbs[] = {
 };
 
 static const struct verb page_verbs[] = {
+    {.name = "schema",
+     .group = GROUP_SELF,
+     .summary = "say which schema a data folder has, or take it to another",
+     .own_main = schema_main,
+     .own = &schema_table},
     {.name = "options",
      .group = GROUP_SELF,
      .summary = "print every option of the server as a page of Markdown",

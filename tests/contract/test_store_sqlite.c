@@ -288,6 +288,9 @@ static void test_newer_schema(void **state)
         &(struct store_config){.driver = "sqlite", .path = f->folder, .loop = f->loop}, &err));
     assert_int_equal(err.kind, ERR_CONFLICT);
     assert_non_null(strstr(err.message, "999"));
+    char command[128];
+    snprintf(command, sizeof(command), "`drover schema --data %s --to ", f->folder);
+    assert_non_null(strstr(err.message, command));
 }
 
 static void test_one_at_a_time(void **state)

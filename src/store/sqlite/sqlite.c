@@ -2,11 +2,14 @@
 // The SQLite driver: one file in WAL mode with synchronous=FULL, one writing connection, readers on
 // snapshots. The WAL is copied back into the file by a reader while writing goes on; the writer
 // only copies what came in meanwhile, so that no commit waits for a long checkpoint.
+#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "store/schema.h"
+#include "store/sqlite/migrations.h"
 #include "store/sqlite/sqlite_internal.h"
 
 #define CHECKPOINT_PAGES 2000                // of 4 KiB: when the WAL is worth copying
@@ -61,15 +64,15 @@ static void db_free(struct store_db *db)
     mem_free(db);
 }
 
-static int migrate(struct store_db *db, struct err *err)
+static int migrate(const char *path, int to, bool discard, struct err *err)
 {
-    sqlite3 *sql = open_file(db->path, false, err);
+    sqlite3 *sql = open_file(path, false, err);
     if (!sql)
         return -1;
-    int failed = store_sqlite_migrate(sql, err);
+    int failed = store_sqlite_migrate(sql, &store_sqlite_steps, to, discard, err);
     sqlite3_close(sql);
     if (failed == 0)
-        chmod(db->path, 0600);  // the folder is 0700 already; copies of the file stay private too
+        chmod(path, 0600);  // the folder is 0700 already; copies of the file stay private too
     return failed;
 }
 
@@ -86,7 +89,8 @@ static int driver_open(const struct store_config *config, struct store_db **out,
     db->folder = mem_copy(config->path, strlen(config->path));
     db->path = mem_alloc(size);
     snprintf(db->path, size, "%s/drover.db", config->path);
-    if (store_folder_lock(config->path, &db->lock_fd, err) < 0 || migrate(db, err) < 0) {
+    if (store_folder_lock(config->path, &db->lock_fd, err) < 0 ||
+        migrate(db->path, SCHEMA_NEWEST, false, err) < 0) {
         db_free(db);
         return -1;
     }
@@ -226,6 +230,44 @@ static struct tx *tx_open_hooked(struct store_db *db, bool writer, struct err *e
     if (tx && writer)
         sqlite3_wal_hook(sqlite_of(tx)->sql, wal_hook, db);
     return tx;
+}
+
+// ── the schema, offline ──────────────────────────────────────────────────────────────────────
+
+int store_schema_count(void) { return (int)store_sqlite_steps.count; }
+
+const char *store_schema_summary(int step) { return store_sqlite_steps.at[step - 1].summary; }
+
+static int find_file(const char *folder, char *path, size_t size, struct err *err)
+{
+    if ((size_t)snprintf(path, size, "%s/drover.db", folder) >= size)
+        return err_set(err, ERR_BAD_INPUT, "the data folder's path is too long");
+    if (access(path, R_OK | W_OK) == 0)
+        return 0;
+    return err_errno(err, ERR_NOT_FOUND, errno,
+                     "%s cannot be opened; name the data folder of a server with --data", path);
+}
+
+int store_schema_version(const char *folder, int *version, struct err *err)
+{
+    char path[4096];
+    if (find_file(folder, path, sizeof(path), err) < 0)
+        return -1;
+    sqlite3 *sql = open_file(path, false, err);
+    if (!sql)
+        return -1;
+    int failed = store_sqlite_version(sql, version, err);
+    sqlite3_close(sql);
+    return failed;
+}
+
+int store_schema_migrate(const char *folder, int to, bool discard, struct err *err)
+{
+    char path[4096];
+    _cleanup_fd_ int lock = -1;
+    if (find_file(folder, path, sizeof(path), err) < 0 || store_folder_lock(folder, &lock, err) < 0)
+        return -1;
+    return migrate(path, to, discard, err);
 }
 
 const struct store_driver store_sqlite_driver = {

@@ -85,9 +85,6 @@ void store_sqlite_bind_int(sqlite3_stmt *statement, int at, int64_t n);         
 struct str store_sqlite_text(sqlite3_stmt *statement, int column);  // until the next step
 int64_t store_sqlite_int(sqlite3_stmt *statement, int column);
 
-// migrations.c
-int store_sqlite_migrate(sqlite3 *sql, struct err *err);
-
 // functions.c: SQL functions that give filters their meaning.
 int store_sqlite_functions(sqlite3 *sql);
 struct json_term;  // a filter's leaf on a JSON column, given to the function json_term by pointer
