@@ -40,6 +40,7 @@ struct api {
     uint64_t serial;
     bool stopping;
     int hashing;              // passwords on the pool
+    int backups;              // streams under way
     struct agent_link *link;  // NULL: none, or stopped
     void (*on_stopped)(void *arg);
     void *stopped_arg;

@@ -115,6 +115,7 @@ struct call_file {
     int fd, status;
     const char *content_type;
     int64_t offset, length;
+    const atomic_bool *broken;  // set: fd is a pipe (http_reply_pipe)
 };
 void call_finish_file(struct call *call, const struct call_file *file);
 // ROUTE_LOOP: runs fn on a store thread with identity and scope checked, then done on the loop (the

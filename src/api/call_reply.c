@@ -86,6 +86,10 @@ void call_send_file(struct call_state *state, const struct call_file *file)
     struct call *call = &state->call;
     count(state, file->status);
     send_headers(state, NULL);
+    if (file->broken) {
+        http_reply_pipe(call->http, file->status, file->content_type, file->fd, file->broken);
+        return;
+    }
     http_reply_fd(call->http, file->status, file->content_type, file->fd, file->offset,
                   file->length);
 }

@@ -127,6 +127,12 @@ static int check_blobs(struct op *op, void *arg, struct err *err)
 static void remove_blobs(void *arg)  // on the pool
 {
     struct collection *c = arg;
+    struct err busy = ERR_INIT;
+    _cleanup_fd_ int hold = blobs_hold(c->control->platform->blobs, false, &busy);
+    if (hold < 0) {  // at the next housekeeping
+        log_debug(c->control->platform->log, "collect", "no blobs are removed: %s", busy.message);
+        return;
+    }
     for (size_t i = 0; i < c->blob_count; i++) {
         struct err err = ERR_INIT;
         if (!c->blob_used[i] && blob_remove(c->control->platform->blobs, c->blobs[i], &err) == 0)

@@ -5,13 +5,12 @@
 
 #include "api/route_table.h"
 #include "base/buf.h"
+#include "base/version.h"
 #include "cli/cli.h"
 #include "cli/verbs.h"
 #include "main/schema.h"
 #include "main/server.h"
 #include "operation/settings.h"
-
-#define DROVER_VERSION "0.1.0"
 
 static int run_options(struct cli *cli)
 {

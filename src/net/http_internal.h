@@ -139,7 +139,8 @@ void http_on_completed(void *cls, struct MHD_Connection *mhd, void **slot,
 void http_on_connection(void *cls, struct MHD_Connection *mhd, void **slot,
                         enum MHD_ConnectionNotificationCode what);
 void http_request_resume(struct http_request *request);  // when suspended
-void http_request_cut(struct http_request *request);     // closes the connection at the next turn
+void http_request_park(struct http_request *request);  // suspends; the sweep sees a vanished client
+void http_request_cut(struct http_request *request);   // closes the connection at the next turn
 void http_request_fail(struct http_request *request, const struct err *err);
 void http_spares_free(struct http_server *server);
 
@@ -160,6 +161,10 @@ struct http_listener {
 
 // http_reply.c: queues request->response with MHD.
 enum MHD_Result http_reply_queue(struct http_request *request);
+bool http_answer_allowed(struct http_request *request);  // false: it was answered already
+// Takes the response; NULL: it could not be made, the client is cut.
+void http_answer(struct http_request *request, int status, const char *content_type,
+                 struct MHD_Response *response);
 
 // http_linger.c
 void http_linger(struct http_request *request);

@@ -33,8 +33,8 @@ static void add_field(struct http_request *request, const char *name, const char
                  request->method.at ? request->method.at : "", request->path.at, name);
 }
 
-static void answer(struct http_request *request, int status, const char *content_type,
-                   struct MHD_Response *response)
+void http_answer(struct http_request *request, int status, const char *content_type,
+                 struct MHD_Response *response)
 {
     request->answered = true;
     request->paused = false;
@@ -57,7 +57,7 @@ static void answer(struct http_request *request, int status, const char *content
     http_request_resume(request);
 }
 
-static bool answer_allowed(struct http_request *request)
+bool http_answer_allowed(struct http_request *request)
 {
     if (!request->answered)
         return true;
@@ -68,7 +68,7 @@ static bool answer_allowed(struct http_request *request)
 
 void http_reply(struct http_request *request, int status, const char *content_type, struct buf body)
 {
-    if (!answer_allowed(request)) {
+    if (!http_answer_allowed(request)) {
         buf_deinit(&body);
         return;
     }
@@ -88,7 +88,7 @@ void http_reply(struct http_request *request, int status, const char *content_ty
         if (!response)
             buf_deinit(&body);
     }
-    answer(request, status, content_type, response);
+    http_answer(request, status, content_type, response);
 }
 
 void http_reply_str(struct http_request *request, int status, const char *content_type,
@@ -102,7 +102,7 @@ void http_reply_str(struct http_request *request, int status, const char *conten
 void http_reply_fd(struct http_request *request, int status, const char *content_type, int fd,
                    int64_t offset, int64_t length)
 {
-    if (!answer_allowed(request)) {
+    if (!http_answer_allowed(request)) {
         close(fd);
         return;
     }
@@ -115,5 +115,5 @@ void http_reply_fd(struct http_request *request, int status, const char *content
                                                                             (uint64_t)offset);
     if (!response)
         close(fd);
-    answer(request, status, content_type, response);
+    http_answer(request, status, content_type, response);
 }

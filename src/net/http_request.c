@@ -92,7 +92,7 @@ static void suspend(struct http_request *request)
 }
 
 // Suspended until somebody answers; the sweep looks whether the client is still there.
-static void park(struct http_request *request)
+void http_request_park(struct http_request *request)
 {
     suspend(request);
     request->parked_since = uv_now(request->server->uv);
@@ -249,7 +249,7 @@ static enum MHD_Result drop(struct http_request *request, size_t len)
     if (request->dropped <= (request->server->tls_cert ? HTTP_DROP_TLS : HTTP_DROP_MAX))
         return MHD_YES;
     if (!request->response) {
-        park(request);
+        http_request_park(request);
         return MHD_YES;
     }
     request->raw_sent = http_linger_answer(request);
@@ -332,7 +332,7 @@ static enum MHD_Result on_end(struct http_request *request)
         return http_reply_queue(request);
     if (request->answered)
         return MHD_NO;  // the answer could not be made
-    park(request);
+    http_request_park(request);
     return MHD_YES;
 }
 

@@ -7,6 +7,8 @@
 #ifndef DROVER_NET_HTTP_SERVER_H
 #define DROVER_NET_HTTP_SERVER_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -118,5 +120,11 @@ void http_reply_str(struct http_request *request, int status, const char *conten
                     struct str body);  // copies
 void http_reply_fd(struct http_request *request, int status, const char *content_type, int fd,
                    int64_t offset, int64_t length);  // takes fd; sent without copying through us
+// Sends what comes out of a pipe until its end, in chunks; takes fd. When *broken is set by then,
+// the connection is cut instead of ended, so that the client sees that something is missing.
+// `broken` must live until fd is closed, which happens when the request is over: the writer sees
+// EPIPE.
+void http_reply_pipe(struct http_request *request, int status, const char *content_type, int fd,
+                     const atomic_bool *broken);
 
 #endif

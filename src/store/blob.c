@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,6 +105,42 @@ struct blobs *blobs_open(const char *folder, struct err *err)
     struct blobs *blobs = mem_alloc(sizeof(*blobs));
     blobs->folder = mem_copy(folder, strlen(folder));
     return blobs;
+}
+
+struct blobs *blobs_attach(const char *folder, struct err *err)
+{
+    struct stat st;
+    if (sodium_init() < 0) {
+        err_set(err, ERR_INTERNAL, "libsodium can not start");
+        return NULL;
+    }
+    if (stat(folder, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        err_set(err, ERR_NOT_FOUND, "there is no folder %s", folder);
+        return NULL;
+    }
+    struct blobs *blobs = mem_alloc(sizeof(*blobs));
+    blobs->folder = mem_copy(folder, strlen(folder));
+    return blobs;
+}
+
+int blobs_hold(struct blobs *blobs, bool keep, struct err *err)
+{
+    char path[PATH_SIZE];
+    snprintf(path, sizeof(path), "%s/.lock", blobs->folder);
+    _cleanup_fd_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return disk_err(err, errno, "opening", path);
+    int rc;
+    do
+        rc = flock(fd, keep ? LOCK_SH : LOCK_EX | LOCK_NB);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0 && errno == EWOULDBLOCK)
+        return err_set(err, ERR_BUSY, "a backup is reading %s", blobs->folder);
+    if (rc < 0)
+        return disk_err(err, errno, "locking", path);
+    int out = fd;
+    fd = -1;
+    return out;
 }
 
 void blobs_close(struct blobs *blobs)

@@ -18,7 +18,15 @@ struct blob_writer;
 
 struct blobs *blobs_open(const char *folder,
                          struct err *err);  // makes it; removes leftovers of tmp
-void blobs_close(struct blobs *blobs);
+// The same for a folder that another process may be using: nothing is made or removed.
+// ERR_NOT_FOUND when it is not there.
+struct blobs *blobs_attach(const char *folder, struct err *err);
+void blobs_close(struct blobs *blobs);  // NULL does nothing
+
+// Holds the folder's lock, across processes, until the descriptor is closed. keep: no blob is
+// removed meanwhile by those who ask for the other kind; waits for a removal under way. Otherwise:
+// to remove blobs; ERR_BUSY at once while somebody keeps them.
+int blobs_hold(struct blobs *blobs, bool keep, struct err *err);
 
 struct blob_writer *blob_writer_new(struct blobs *blobs, struct err *err);
 MUST_CHECK int blob_writer_add(struct blob_writer *writer, struct str bytes,
