@@ -4,10 +4,10 @@
 #include <stdio.h>
 
 static const struct route_list *const lists[] = {
-    &health_routes,     &openapi_routes,   &account_routes, &project_routes,
-    &member_routes,     &dataset_routes,   &item_routes,    &package_routes,
-    &service_routes,    &execution_routes, &command_routes, &log_routes,
-    &faas_query_routes, &audit_routes,     &misc_routes,    &backup_routes,
+    &health_routes,  &openapi_routes, &account_routes,    &project_routes, &member_routes,
+    &dataset_routes, &item_routes,    &package_routes,    &service_routes, &execution_routes,
+    &command_routes, &log_routes,     &faas_query_routes, &audit_routes,   &misc_routes,
+    &backup_routes,  &event_routes,
 };
 
 static const char *const scopes[] = {

@@ -10,12 +10,19 @@ static const struct {
     const char *name;
     const struct entity *entity;
 } entities[] = {
-    {"Org", &org_entity},         {"User", &user_entity},
-    {"ApiKey", &api_key_entity},  {"Project", &project_entity},
-    {"Member", &member_entity},   {"Dataset", &dataset_entity},
-    {"Item", &item_entity},       {"Package", &package_entity},
-    {"Service", &service_entity}, {"Execution", &execution_entity},
-    {"Command", &command_entity}, {"Audit", &audit_entity},
+    {"Org", &org_entity},
+    {"User", &user_entity},
+    {"ApiKey", &api_key_entity},
+    {"Project", &project_entity},
+    {"Member", &member_entity},
+    {"Dataset", &dataset_entity},
+    {"Item", &item_entity},
+    {"Package", &package_entity},
+    {"Service", &service_entity},
+    {"Execution", &execution_entity},
+    {"Command", &command_entity},
+    {"Audit", &audit_entity},
+    {"Event", &service_event_entity},
 };
 
 #define TEXT     "{\"type\":\"string\"}"

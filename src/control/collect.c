@@ -15,7 +15,7 @@ struct collection {
     bool *blob_used;
     size_t blob_count, blob_room;
     int64_t before;
-    int64_t items, audits, commands, removed;
+    int64_t items, audits, commands, events, removed;
 };
 
 // ── code items ───────────────────────────────────────────────────────────────────────────────
@@ -86,11 +86,32 @@ static int drop_old(struct op *op, struct collection *c, struct err *err)
     return tx_delete_where(op->tx, &command_entity, commands, STEP_ROWS * 10, &c->commands, err);
 }
 
+// Past their age, and past their number.
+static int drop_events(struct op *op, struct collection *c, struct err *err)
+{
+    const struct settings *settings = op->platform->settings;
+    int64_t oldest = op->now - settings->event_days * 24 * 3600 * 1000;
+    struct query query = {.limit = 1, .offset = settings->event_max, .sort_count = 1};
+    void *rows;
+    size_t count;
+    query.sort[0] = (struct sort_key){.field = entity_field(&service_event_entity, STR("lastAt")),
+                                      .path = STR(""),
+                                      .descending = true};
+    if (tx_select(op->tx, &service_event_entity, &query, op->arena, &rows, &count, err))
+        return -1;
+    if (count > 0 && ((const struct service_event *)rows)->last_at >= oldest)
+        oldest = ((const struct service_event *)rows)->last_at + 1;
+    struct filter *old = filter_compare(&service_event_entity, "lastAt", FILTER_LT, oldest,
+                                        op->arena);
+    return tx_delete_where(op->tx, &service_event_entity, old, STEP_ROWS * 10, &c->events, err);
+}
+
 static int collect_rows(struct op *op, void *arg, struct err *err)
 {
     struct collection *c = arg;
-    c->items = c->audits = c->commands = 0;
-    return drop_unused_items(op, c, err) || drop_old(op, c, err) ? -1 : 0;
+    c->items = c->audits = c->commands = c->events = 0;
+    return drop_unused_items(op, c, err) || drop_old(op, c, err) || drop_events(op, c, err) ? -1
+                                                                                            : 0;
 }
 
 // ── blobs ────────────────────────────────────────────────────────────────────────────────────
@@ -145,12 +166,12 @@ static void remove_blobs(void *arg)  // on the pool
 static void collection_end(void *arg)
 {
     struct collection *c = arg;
-    if (c->items + c->audits + c->commands + c->removed > 0)
+    if (c->items + c->audits + c->commands + c->events + c->removed > 0)
         log_info(c->control->platform->log, "collect",
                  "removed %lld unused code items, %lld blobs, %lld old audit entries, "
-                 "%lld old commands",
+                 "%lld old commands, %lld old events",
                  (long long)c->items, (long long)c->removed, (long long)c->audits,
-                 (long long)c->commands);
+                 (long long)c->commands, (long long)c->events);
     c->control->collecting = false;
     mem_free(c->blobs);
     arena_free(c->arena);

@@ -98,6 +98,8 @@ static void on_service_changed(void *arg, const struct event *event)
 static void on_execution_cut(void *arg, const struct event *event)
 {
     struct control *control = arg;
+    if (!str_starts(event->body, STR("terminated")))  // what somebody wanted is no event
+        cuts_add(control, event);
     if (!control->platform->logs)
         return;
     struct log_line line = {.at = clock_wall(control->platform->clock),
@@ -122,6 +124,7 @@ void control_on_silent(void *arg, struct str replica_id)
     if (control->stopped)
         return;
     replica_silent(control, replica_id);
+    silence_add(control, replica_id);
     if (driver_signal(control->driver, replica_id, REPLICA_KILL, &err))
         log_warn(control->platform->log, "control", "replica " STR_FMT " cannot be killed: %s",
                  STR_ARG(replica_id), err.message);
@@ -279,6 +282,7 @@ void control_start(struct control *control)
 void control_stop(struct control *control)
 {
     control->stopped = true;
+    cuts_stop(control);
     commands_stop(control->commands);
     loop_timer_cancel(control->collect);
     loop_timer_cancel(control->deletion_wait);

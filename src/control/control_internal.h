@@ -23,6 +23,8 @@ struct control {
     char cleaned[UUID_LEN + 1];     // the deleted project whose log lines are deleted; "": none
     struct loop_timer *deletion_wait;
     int deletion_waits;
+    struct map *cuts;  // cuts.c: what is gathered; NULL: nothing
+    struct loop_timer *cuts_timer;
     struct metric *replicas_running, *restarts;
 };
 
@@ -40,6 +42,11 @@ void replica_views_free(struct control *control);
 
 // collect.c
 void collect_start(struct control *control);
+
+// cuts.c
+void cuts_add(struct control *control, const struct event *event);  // EVENT_EXECUTION_CUT
+void cuts_stop(struct control *control);                            // tells what is gathered
+void silence_add(struct control *control, struct str replica_id);
 
 // deletions.c
 void deletions_subscribe(struct control *control);

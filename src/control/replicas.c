@@ -3,12 +3,15 @@
 // the driver (its process) and the agent itself (what it is doing); the row is their sum.
 #include "base/mem.h"
 #include "control/control_internal.h"
+#include "control/replica_events.h"
 
 struct replica_view {
     char *id, *service_id, *revision;
     char *state, *reason, *message, *phase;
     int64_t restarts, exit_code, started_at;
     bool alive, spoke, failed, silent;
+    bool observed;  // phase is what the driver said last
+    enum replica_phase phase_seen;
 };
 
 static void text_set(char **slot, struct str text)
@@ -61,7 +64,19 @@ struct row_write {
     struct arena *arena;
     struct replica row;
     bool gone;
+    struct service_note note;  // reason NULL: nothing to tell; texts in the arena
 };
+
+// The event of the change, in the project of the replica's service.
+static int write_note(struct op *op, struct row_write *write, struct str project_id,
+                      struct err *err)
+{
+    if (!write->note.reason)
+        return 0;
+    write->note.service_id = write->row.service_id;
+    write->note.project_id = project_id;
+    return service_event_add(op, &write->note, err);
+}
 
 static int row_work(struct op *op, void *arg, struct err *err)
 {
@@ -71,6 +86,8 @@ static int row_work(struct op *op, void *arg, struct err *err)
     if (!known && err->kind != ERR_NOT_FOUND)
         return -1;
     *err = ERR_INIT;
+    if (write->gone && known && write_note(op, write, old.project_id, err))
+        return -1;
     if (write->gone)
         return known ? tx_delete(op->tx, &replica_entity, write->row.id, err) : 0;
     struct service service;
@@ -83,6 +100,8 @@ static int row_work(struct op *op, void *arg, struct err *err)
     write->row.project_id = service.project_id;
     write->row.updated_at = op->now;
     write->row.created_at = known ? old.created_at : op->now;
+    if (write_note(op, write, service.project_id, err))
+        return -1;
     return known ? tx_update(op->tx, &replica_entity, &write->row, err)
                  : tx_insert(op->tx, &replica_entity, &write->row, err);
 }
@@ -108,12 +127,20 @@ static struct str copy_of(struct arena *arena, const char *text)
     return arena_copy(arena, str_of(text));
 }
 
-static void view_write(struct control *control, const struct replica_view *view, bool gone)
+static struct row_write *write_new(struct control *control)
 {
     struct row_write *write = mem_alloc(sizeof(*write));
     write->control = control;
-    write->gone = gone;
     write->arena = arena_new();
+    return write;
+}
+
+static void view_write(struct row_write *write, const struct replica_view *view, bool gone)
+{
+    struct control *control = write->control;
+    write->gone = gone;
+    if (write->note.reason)
+        write->note.subject = copy_of(write->arena, view->id);
     struct replica *row = &write->row;
     entity_clear(&replica_entity, row);
     row->id = copy_of(write->arena, view->id);
@@ -141,13 +168,23 @@ void replica_observed(struct control *control, const struct replica_status *stat
     metric_add(control->replicas_running, (int64_t)alive - (int64_t)view->alive);
     if (status->restarts > view->restarts)
         metric_add(control->restarts, status->restarts - view->restarts);
+    struct row_write *write = write_new(control);
+    struct replica_past past = {.seen = view->observed,
+                                .phase = view->phase_seen,
+                                .silent = view->silent,
+                                .started = control->started};
+    if (!replica_event_observed(&past, status, clock_wall(control->platform->clock), write->arena,
+                                &write->note))
+        write->note.reason = NULL;
+    view->observed = true;
+    view->phase_seen = status->phase;
     view->alive = alive;
     view->restarts = status->restarts;
     view->exit_code = status->exit_code;
     view->started_at = status->started_at;
     text_set(&view->revision, status->revision);
     if (status->phase == REPLICA_EXITED) {
-        view_write(control, view, true);
+        view_write(write, view, true);
         map_remove(control->replicas, status->id);
         view_free(view);
         return;
@@ -167,7 +204,7 @@ void replica_observed(struct control *control, const struct replica_status *stat
     } else if (!alive) {
         text_set(&view->reason, status->reason);
     }
-    view_write(control, view, false);
+    view_write(write, view, false);
 }
 
 void replica_silent(struct control *control, struct str replica_id)
@@ -261,17 +298,26 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
     view->spoke = true;
     if (!news)
         return;
+    struct row_write *write = write_new(control);
+    if (ready && !text_is(view->state, STR("ready"))) {
+        int64_t now = clock_wall(control->platform->clock);
+        int64_t took = view->started_at == INT_NONE ? INT_NONE : now - view->started_at;
+        replica_event_ready(replica_id, str_of(view->revision), took, write->arena, &write->note);
+    }
     text_set(&view->state, str_of(state));
     text_set(&view->phase, ready ? STR_NONE : phase);
     if (failure.type == JSON_OBJECT) {
-        struct arena *scratch = arena_new();
+        struct json type;
+        struct str text = failure_text(failure, write->arena);
+        struct str kind = json_get(failure, "type", &type) ? json_str(type, write->arena)
+                                                           : STR_NONE;
         view->failed = true;
-        text_set(&view->message, failure_text(failure, scratch));
-        arena_free(scratch);
+        text_set(&view->message, text);
+        replica_event_failed(replica_id, kind, text, write->arena, &write->note);
     } else if (ready) {
         view->failed = false;
         text_set(&view->reason, STR_NONE);
         text_set(&view->message, STR_NONE);
     }
-    view_write(control, view, false);
+    view_write(write, view, false);
 }

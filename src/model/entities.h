@@ -188,6 +188,18 @@ struct replica {  // an agent as last observed
     int64_t started_at, created_at, updated_at;
 };
 
+struct service_event {  // what happened to a service, told to people
+    struct str id, service_id, project_id;
+    struct str kind;     // what it is about: service | replica | execution
+    struct str level;    // info | warning
+    struct str reason;   // one word: "AgentFailed"
+    struct str subject;  // id of the replica or execution, or the revision; "" for the service
+    struct str message;  // a sentence
+    struct str inputs;   // JSON object: the numbers behind it
+    int64_t count;       // repeats of the same reason and subject within an hour are one row
+    int64_t first_at, last_at;
+};
+
 struct audit {
     struct str id;
     int64_t at;
@@ -199,6 +211,7 @@ struct audit {
 
 extern const struct entity org_entity, user_entity, api_key_entity, project_entity, member_entity,
     dataset_entity, item_entity, package_entity, revision_entity, service_entity, execution_entity,
-    execution_status_entity, command_entity, replica_entity, audit_entity, deletion_entity;
+    execution_status_entity, command_entity, replica_entity, audit_entity, deletion_entity,
+    service_event_entity;
 
 #endif

@@ -24,6 +24,7 @@ const struct entity *const entity_all[] = {
     &execution_status_entity,
     &command_entity,
     &replica_entity,
+    &service_event_entity,
     &audit_entity,
     &deletion_entity,
     NULL,
@@ -258,7 +259,7 @@ int entity_decode(const struct entity *entity, struct json body, enum decode_mod
 
 // ── encoding ─────────────────────────────────────────────────────────────────────────────────
 
-static void encode_value(const struct field *f, void *row, struct json_writer *out)
+void entity_encode_value(const struct field *f, void *row, struct json_writer *out)
 {
     char text[TIME_TEXT_SIZE];
     switch (f->type) {
@@ -287,7 +288,7 @@ void entity_encode_columns(const struct entity *entity, const void *row, struct 
         if (absent)
             json_w_null(out);
         else
-            encode_value(f, (void *)row, out);
+            entity_encode_value(f, (void *)row, out);
     }
 }
 
@@ -325,7 +326,7 @@ struct str entity_dump(const struct entity *entity, const void *row, struct aren
         if (f->type == FIELD_TIME)
             json_w_int(&out, *field_int(f, (void *)row));
         else
-            encode_value(f, (void *)row, &out);
+            entity_encode_value(f, (void *)row, &out);
     }
     json_w_object_end(&out);
     return arena_copy(arena, buf_str(&buf));

@@ -95,6 +95,15 @@ void entity_encode_fields(const struct entity *entity, const void *row, struct j
 // As entity_encode_fields without what encode_more adds.
 void entity_encode_columns(const struct entity *entity, const void *row, struct json_writer *out);
 
+// One member's value; it must not be absent.
+void entity_encode_value(const struct field *f, void *row, struct json_writer *out);
+
+// What differs between two rows, as an object {"field": {"before", "after"}} of the fields that
+// answers show; an absent side is null. `skip`: names that do not count, with a space between.
+// Returns how many differ.
+size_t entity_diff(const struct entity *entity, const void *before, const void *after,
+                   const char *skip, struct json_writer *out);
+
 // The whole stored row as JSON, internal fields too, and back: for revisions and the audit log.
 struct str entity_dump(const struct entity *entity, const void *row, struct arena *arena);
 MUST_CHECK int entity_load(const struct entity *entity, struct json dumped, void *row,

@@ -9,6 +9,7 @@
 #include "operation/package.h"
 #include "operation/repeat.h"
 #include "operation/service_check.h"
+#include "operation/service_event.h"
 
 #define TIMEOUT_WISE 2500000  // seconds: a broker's longest unacknowledged delivery
 
@@ -82,6 +83,21 @@ static void note_changed(struct op *op, const struct service *service, bool forc
                                  .force = force});
 }
 
+// What somebody did to the service; `subject`: the revision.
+static int note_event(struct op *op, const struct service *service, const char *reason,
+                      struct str subject, struct str message, struct str inputs, struct err *err)
+{
+    struct service_note note = {.service_id = service->id,
+                                .project_id = service->project_id,
+                                .kind = "service",
+                                .reason = reason,
+                                .subject = subject,
+                                .message = message,
+                                .inputs = inputs,
+                                .apart = true};
+    return service_event_add(op, &note, err);
+}
+
 // The service that the same create has made before its answer was lost.
 static bool made_before(struct op *op, struct service *service, const struct err *err)
 {
@@ -126,7 +142,12 @@ int service_create(struct op *op, const struct project *project, struct json bod
         *err = ERR_INIT;
         return 0;
     }
-    if (keep_revision(op, out, err) || op_audit(op, "create", &service_entity, NULL, out, err))
+    struct str message = arena_printf(op->arena, "deployed by " STR_FMT " with package revision " STR_FMT,
+                                      STR_ARG(op->caller.user_id),
+                                      STR_ARG(out->package_revision.len ? out->package_revision
+                                                                        : STR("latest")));
+    if (keep_revision(op, out, err) || op_audit(op, "create", &service_entity, NULL, out, err) ||
+        note_event(op, out, "Deployed", out->version, message, STR_NONE, err))
         return -1;
     note_changed(op, out, false);
     return 0;
@@ -159,6 +180,23 @@ static int check_same_name(const struct service *before, struct json body, struc
                      STR_ARG(before->name), describe_value(name, what));
 }
 
+static int note_update(struct op *op, const struct service *before, const struct service *after,
+                       struct err *err)
+{
+    _cleanup_buf_ struct buf changes = BUF_INIT((size_t)op_limits(op)->field);
+    struct json_writer w = JSON_WRITER(&changes);
+    if (entity_diff(&service_entity, before, after, SERVICE_UNCOUNTED, &w) == 0)
+        return 0;
+    struct str who = op->caller.user_id;
+    struct str inputs = changes.over ? STR("{}") : arena_copy(op->arena, buf_str(&changes));
+    struct str message =
+        str_eq(before->version, after->version)
+            ? arena_printf(op->arena, "changed by " STR_FMT "; its agents stay", STR_ARG(who))
+            : arena_printf(op->arena, "updated by " STR_FMT " from revision " STR_FMT " to " STR_FMT,
+                           STR_ARG(who), STR_ARG(before->version), STR_ARG(after->version));
+    return note_event(op, after, "Updated", after->version, message, inputs, err);
+}
+
 int service_update(struct op *op, const struct service *before, struct json body, bool force,
                    struct service *out, struct err *err)
 {
@@ -170,7 +208,7 @@ int service_update(struct op *op, const struct service *before, struct json body
     if (service_needs_agents(before, out, op->arena) &&
         version_next(before->version, op->arena, &out->version, err))
         return -1;
-    if (save(op, before, out, "update", err))
+    if (save(op, before, out, "update", err) || note_update(op, before, out, err))
         return -1;
     note_changed(op, out, force);
     return 0;
@@ -181,7 +219,12 @@ int service_set_active(struct op *op, const struct service *before, bool active,
 {
     *out = *before;
     out->active = active;
-    if (before->active != active && save(op, before, out, active ? "resume" : "pause", err))
+    struct str message = arena_printf(op->arena, "%s by " STR_FMT "%s",
+                                      active ? "resumed" : "paused", STR_ARG(op->caller.user_id),
+                                      force ? ", its agents are killed" : "");
+    if (before->active != active &&
+        (save(op, before, out, active ? "resume" : "pause", err) ||
+         note_event(op, out, active ? "Resumed" : "Paused", STR_NONE, message, STR_NONE, err)))
         return -1;
     note_changed(op, out, force);
     return 0;
@@ -191,7 +234,10 @@ int service_restart(struct op *op, const struct service *before, struct err *err
 {
     struct service after = *before;
     after.generation = before->generation == INT_NONE ? 1 : before->generation + 1;
-    if (save(op, before, &after, "restart", err))
+    struct str message = arena_printf(op->arena, "all agents are replaced, asked for by " STR_FMT,
+                                      STR_ARG(op->caller.user_id));
+    if (save(op, before, &after, "restart", err) ||
+        note_event(op, &after, "Restarted", after.version, message, STR_NONE, err))
         return -1;
     note_changed(op, &after, false);
     return 0;
@@ -209,6 +255,10 @@ int service_delete(struct op *op, const struct service *service, bool force,
         tx_delete_where(op->tx, &revision_entity, revisions, 0, &deleted, err) ||
         tx_delete_where(op->tx, &replica_entity, replicas, 0, &deleted, err) ||
         op_audit(op, "delete", &service_entity, service, NULL, err) ||
+        note_event(op, service, "Deleted", STR_NONE,
+                   arena_printf(op->arena, STR_FMT " deleted by " STR_FMT, STR_ARG(service->name),
+                                STR_ARG(op->caller.user_id)),
+                   STR_NONE, err) ||
         command_create(op, "deleteService", service->project_id, spec, command, err))
         return -1;
     op_event(op, &(struct event){.kind = EVENT_SERVICE_DELETED,

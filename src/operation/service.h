@@ -12,6 +12,10 @@
 MUST_CHECK int service_create(struct op *op, const struct project *project, struct json body,
                               struct service *out, struct err *err);
 
+// Fields that say when and by whom rather than what.
+#define SERVICE_UNCOUNTED                                                                          \
+    "id version updatedAt updatedBy createdAt creator generation botUserName driverId"
+
 // Changes it by a partial or whole service. force: agents are replaced at once, not drained.
 MUST_CHECK int service_update(struct op *op, const struct service *before, struct json body,
                               bool force, struct service *out, struct err *err);

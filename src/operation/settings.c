@@ -196,6 +196,12 @@ static const struct option options[] = {
     OPTION("audit-days", "AUDIT_DAYS", "auditDays", INT, audit_days, .fallback = "365", .min = 1,
            .max = 36500, .unit = "DAYS", .group = KEEPING,
            .help = "How long the audit log and commands that have ended are kept."),
+    OPTION("event-days", "EVENT_DAYS", "eventDays", INT, event_days, .fallback = "30", .min = 1,
+           .max = 36500, .unit = "DAYS", .group = KEEPING,
+           .help = "How long the events of services are kept."),
+    OPTION("event-max", "EVENT_MAX", "eventMax", INT, event_max, .fallback = "100000", .min = 100,
+           .max = 100000000, .group = KEEPING,
+           .help = "How many events of services are kept, the newest of all services."),
 };
 
 const struct option_table settings_table = {

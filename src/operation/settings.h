@@ -40,7 +40,7 @@ struct settings {  // times in ms, sizes in bytes
     // housekeeping
     int64_t collect_ms;        // how often unused code and blobs are looked for
     int64_t collect_grace_ms;  // an unused blob lives at least so long
-    int64_t audit_days;
+    int64_t audit_days, event_days, event_max;
 };
 
 extern const struct option_table settings_table;

@@ -125,9 +125,8 @@ struct blobs *blobs_attach(const char *folder, struct err *err)
 
 int blobs_hold(struct blobs *blobs, bool keep, struct err *err)
 {
-    char path[PATH_SIZE];
-    snprintf(path, sizeof(path), "%s/.lock", blobs->folder);
-    _cleanup_fd_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const char *path = blobs->folder;
+    _cleanup_fd_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return disk_err(err, errno, "opening", path);
     int rc;

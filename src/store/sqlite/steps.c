@@ -103,8 +103,23 @@ static const char first_schema[] =
     "  created_at INTEGER) STRICT;"
     "CREATE TABLE meta(key TEXT PRIMARY KEY NOT NULL,value TEXT) STRICT, WITHOUT ROWID;";
 
+// What happened to services, for people. Counted and found by reason and subject, listed by time.
+static const char add_events[] =
+    "CREATE TABLE events(id TEXT PRIMARY KEY NOT NULL,service_id TEXT,project_id TEXT,kind TEXT,"
+    "  level TEXT,reason TEXT,subject TEXT,message TEXT,inputs TEXT,count INTEGER,"
+    "  first_at INTEGER,last_at INTEGER) STRICT;"
+    "CREATE INDEX events_reason ON events(service_id,reason,subject,last_at);"
+    "CREATE INDEX events_service ON events(service_id,last_at,id);"
+    "CREATE INDEX events_project ON events(project_id,last_at,id);"
+    "CREATE INDEX events_at ON events(last_at,id);";
+
 static const struct schema_step steps[] = {
     {.summary = "the tables and indexes of Drover 0.1", .up = first_schema},
+    {.summary = "events of services",
+     .up = add_events,
+     .down = "DROP TABLE events;",
+     .lost = "events",
+     .lost_count = "SELECT count(*) FROM events"},
 };
 
 const struct schema_steps store_sqlite_steps = {steps, sizeof(steps) / sizeof(*steps)};
