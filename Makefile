@@ -52,7 +52,7 @@ $(ARCHIVE): $(OBJECTS)
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(BUILD)/drover: $(BUILD)/obj/main/drover.o $(BUILD)/obj/main/schema.o $(BUILD)/obj/main/server.o $(ARCHIVE)
+$(BUILD)/drover: $(filter-out $(BUILD)/obj/main/drover_agent.o,$(patsubst src/%.c,$(BUILD)/obj/%.o,$(wildcard src/main/*.c))) $(ARCHIVE)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
 $(BUILD)/drover-agent: $(BUILD)/obj/main/drover_agent.o $(ARCHIVE)

@@ -39,6 +39,7 @@ void link_free(struct link *link)
 
 struct transfer {
     struct cli *cli;
+    const struct link_request *request;
     struct buf body;
     char error[CURL_ERROR_SIZE];
     struct curl_slist *headers;
@@ -48,6 +49,11 @@ struct transfer {
 static size_t on_body(char *at, size_t size, size_t count, void *arg)
 {
     struct transfer *transfer = arg;
+    const struct link_request *request = transfer->request;
+    long status = 0;
+    curl_easy_getinfo(transfer->cli->link->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (request->sink && status >= 200 && status <= 299)
+        return request->sink(request->sink_arg, at, size * count) ? size * count : 0;
     buf_add(&transfer->body, at, size * count);
     return transfer->body.over ? 0 : size * count;
 }
@@ -172,7 +178,7 @@ static int no_answer(const struct cli *cli, const struct link_request *request,
 int link_send(struct cli *cli, const struct link_request *request, struct link_answer *out,
               struct err *err)
 {
-    struct transfer transfer = {.cli = cli, .body = BUF_INIT(ANSWER_MAX)};
+    struct transfer transfer = {.cli = cli, .request = request, .body = BUF_INIT(ANSWER_MAX)};
     curl_off_t retry = 0;
     long status = 0;
     int rc = 0;

@@ -18,6 +18,10 @@ struct link_request {
     const char *name;       // … under this name, beside the form's fields
     const char *fields[9];  // key, value, …, NULL
     int64_t timeout_ms;     // 0: none
+    // Takes the body of a good answer in pieces as it comes, instead of link_answer.body; false
+    // ends the transfer.
+    bool (*sink)(void *arg, const void *at, size_t len);
+    void *sink_arg;
 };
 
 struct link_answer {

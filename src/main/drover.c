@@ -10,6 +10,7 @@
 #include "cli/verbs.h"
 #include "main/schema.h"
 #include "main/server.h"
+#include "main/verbs.h"
 #include "operation/settings.h"
 
 static int run_options(struct cli *cli)
@@ -65,7 +66,8 @@ static const struct verb_list page_list = VERB_LIST(page_verbs);
 
 // In the order of `drover help`.
 static const struct verb_list *const lists[] = {
-    &server_list, &services_verbs, &login_verbs, &context_verbs, &help_verbs, &page_list,
+    &server_list, &services_verbs, &login_verbs, &context_verbs,
+    &help_verbs,  &backup_verbs,   &page_list,
 };
 
 static const struct program program = {DROVER_VERSION, lists, sizeof(lists) / sizeof(lists[0])};

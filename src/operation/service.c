@@ -142,10 +142,10 @@ int service_create(struct op *op, const struct project *project, struct json bod
         *err = ERR_INIT;
         return 0;
     }
-    struct str message = arena_printf(op->arena, "deployed by " STR_FMT " with package revision " STR_FMT,
-                                      STR_ARG(op->caller.user_id),
-                                      STR_ARG(out->package_revision.len ? out->package_revision
-                                                                        : STR("latest")));
+    struct str message = arena_printf(
+        op->arena, "deployed by " STR_FMT " with package revision " STR_FMT,
+        STR_ARG(op->caller.user_id),
+        STR_ARG(out->package_revision.len ? out->package_revision : STR("latest")));
     if (keep_revision(op, out, err) || op_audit(op, "create", &service_entity, NULL, out, err) ||
         note_event(op, out, "Deployed", out->version, message, STR_NONE, err))
         return -1;
@@ -189,11 +189,13 @@ static int note_update(struct op *op, const struct service *before, const struct
         return 0;
     struct str who = op->caller.user_id;
     struct str inputs = changes.over ? STR("{}") : arena_copy(op->arena, buf_str(&changes));
-    struct str message =
-        str_eq(before->version, after->version)
-            ? arena_printf(op->arena, "changed by " STR_FMT "; its agents stay", STR_ARG(who))
-            : arena_printf(op->arena, "updated by " STR_FMT " from revision " STR_FMT " to " STR_FMT,
-                           STR_ARG(who), STR_ARG(before->version), STR_ARG(after->version));
+    struct str message = str_eq(before->version, after->version)
+                             ? arena_printf(op->arena, "changed by " STR_FMT "; its agents stay",
+                                            STR_ARG(who))
+                             : arena_printf(
+                                   op->arena,
+                                   "updated by " STR_FMT " from revision " STR_FMT " to " STR_FMT,
+                                   STR_ARG(who), STR_ARG(before->version), STR_ARG(after->version));
     return note_event(op, after, "Updated", after->version, message, inputs, err);
 }
 

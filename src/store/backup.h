@@ -41,6 +41,9 @@ struct backup_report {
 MUST_CHECK int backup_write(const struct backup_config *config, int fd,
                             struct backup_report *report, struct err *err);
 
+// What the archive says of itself; its contents are not checked. ERR_BAD_INPUT when it is cut off.
+MUST_CHECK int backup_look(int fd, struct backup_report *report, struct err *err);
+
 struct restore_config {
     const char *data;  // is made; an empty folder may be there
     void (*on_progress)(void *arg, const char *what, int64_t done, int64_t total);

@@ -222,27 +222,36 @@ static int check_listed(struct restore *r, struct json files, struct err *err)
     return count == map_count(r->hashes) ? 0 : bad(err, "it has files that its manifest lacks");
 }
 
-static int check_manifest(struct restore *r, struct err *err)
+static int read_manifest(struct restore *r, struct json *manifest, int64_t *blobs, struct err *err)
 {
-    struct json manifest, value = {0};
-    int64_t format = 0, blobs = -1;
-    if (json_parse(buf_str(&r->manifest), 0, &manifest, err) || !json_is(manifest, JSON_OBJECT))
+    struct json value = {0};
+    int64_t format = 0;
+    if (json_parse(buf_str(&r->manifest), 0, manifest, err) || !json_is(*manifest, JSON_OBJECT))
         return bad(err, "its manifest is not JSON");
-    if (json_get(manifest, "format", &value))
+    if (json_get(*manifest, "format", &value))
         (void)json_int(value, &format);
     if (format != BACKUP_FORMAT)
         return err_set(err, ERR_BAD_INPUT,
                        "the backup has format %lld, this program reads %d; use the program that "
                        "wrote it, or a newer one",
                        (long long)format, BACKUP_FORMAT);
-    if (json_get(manifest, "blobs", &value))
-        (void)json_int(value, &blobs);
+    if (json_get(*manifest, "blobs", &value))
+        (void)json_int(value, blobs);
+    if (json_get(*manifest, "keys", &value))
+        (void)json_bool(value, &r->report->keys);
+    if (json_get(*manifest, "createdAt", &value))
+        (void)json_int(value, &r->report->created_at);
+    return 0;
+}
+
+static int check_manifest(struct restore *r, struct err *err)
+{
+    struct json manifest, value = {0};
+    int64_t blobs = -1;
+    if (read_manifest(r, &manifest, &blobs, err))
+        return -1;
     if (blobs != r->report->blobs)
         return bad(err, "blobs are missing");
-    if (json_get(manifest, "keys", &value))
-        (void)json_bool(value, &r->report->keys);
-    if (json_get(manifest, "createdAt", &value))
-        (void)json_int(value, &r->report->created_at);
     return json_get(manifest, "files", &value) ? check_listed(r, value, err)
                                                : bad(err, "its manifest lists no files");
 }
@@ -438,6 +447,37 @@ int backup_restore(const struct restore_config *config, int fd, struct backup_re
     map_free(r.hashes);
     buf_deinit(&r.manifest);
     arena_free(r.arena);
+    mem_free(r.block);
+    return failed ? -1 : 0;
+}
+
+int backup_look(int fd, struct backup_report *report, struct err *err)
+{
+    struct restore r = {
+        .report = report, .manifest = BUF_INIT(TEXT_MAX), .block = mem_alloc(BACKUP_BLOCK)};
+    struct archive_entry *entry;
+    struct json manifest, value = {0};
+    *report = (struct backup_report){0};
+    int failed = open_archive(&r, fd, err), rc = ARCHIVE_OK;
+    while (!failed && (rc = archive_read_next_header(r.archive, &entry)) == ARCHIVE_OK) {
+        const char *name = archive_entry_pathname(entry);
+        report->bytes += archive_entry_size(entry);
+        if (name && strcmp(name, BACKUP_MANIFEST) == 0)
+            failed = take_text(&r, &r.manifest, err);
+    }
+    if (!failed && rc != ARCHIVE_EOF)
+        failed = read_failed(&r, err);
+    if (!failed && r.manifest.len == 0)
+        failed = bad(err, "it was cut off before its manifest");
+    if (!failed)
+        failed = read_manifest(&r, &manifest, &report->blobs, err);
+    if (!failed && json_get(manifest, "files", &value))
+        report->files = (int64_t)json_count(value);
+    if (!failed && json_get(manifest, "damaged", &value))
+        report->damaged = (int64_t)json_count(value);
+    if (r.archive)
+        archive_read_free(r.archive);
+    buf_deinit(&r.manifest);
     mem_free(r.block);
     return failed ? -1 : 0;
 }
