@@ -128,8 +128,8 @@ MUST_CHECK int tx_execution_finish(struct tx *tx, const struct execution_result 
 MUST_CHECK int tx_execution_requeue(struct tx *tx, struct str id, int64_t fence, int64_t attempts,
                                     struct str message, bool *applied, struct err *err);
 
-// Queued or running executions in order of creation, for rebuilding the queue: calls each() for
-// every row that is not final, reading only these columns, by index.
+// Queued or running executions, those of one service in order of creation, for rebuilding the
+// queue: calls each() for every row that is not final, reading only these columns, by index.
 MUST_CHECK int tx_execution_each_open(struct tx *tx,
                                       void (*each)(void *arg, struct str id, struct str service_id,
                                                    struct str status, int64_t fence),

@@ -16,12 +16,12 @@
         .summary = "a note for each execution",                                                    \
         .up = "ALTER TABLE executions ADD COLUMN note TEXT;"                                       \
               "UPDATE executions SET note=id||' of '||service_id;"                                 \
-              "DROP INDEX executions_status;"                                                      \
+              "DROP INDEX executions_project;"                                                     \
               "CREATE INDEX executions_state ON executions(status,note);"                          \
               "CREATE TABLE notes(id TEXT PRIMARY KEY NOT NULL) STRICT;",                          \
         .down = "DROP TABLE notes; DROP INDEX executions_state;"                                   \
-                "CREATE INDEX executions_status ON "                                               \
-                "executions(service_id,status,created_at,id);"                                     \
+                "CREATE INDEX executions_project ON "                                              \
+                "executions(project_id,created_at,id);"                                            \
                 "ALTER TABLE executions DROP COLUMN note;",                                        \
         .lost = "notes", .lost_count = "SELECT count(*) FROM notes",                               \
     }

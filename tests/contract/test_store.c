@@ -519,7 +519,7 @@ static int insert_states(struct tx *tx, struct fixture *fixture, struct err *err
     static const char *const states[] = {"rerun",   "created", "in-progress", "success",
                                          "aborted", "failed",  "terminated",  "canceled"};
     for (int i = 0; i < 8; i++) {
-        char *id = arena_cstr(fixture->arena, arena_printf(fixture->arena, "e%d", 9 - i));
+        char *id = arena_cstr(fixture->arena, arena_printf(fixture->arena, "e%d", i + 1));
         struct execution row = execution_of(id, "s", i);
         row.status = str_of(states[i]);
         row.fence = i;
@@ -534,7 +534,7 @@ static int each_open(struct tx *tx, struct fixture *fixture, struct err *err)
     char text[512] = "";
     if (tx_execution_each_open(tx, add_open, text, err) < 0)
         return -1;
-    assert_string_equal(text, "e7/s/in-progress/2 e8/s/created/1 e9/s/rerun/0 ");
+    assert_string_equal(text, "e1/s/rerun/0 e2/s/created/1 e3/s/in-progress/2 ");
     return 0;
 }
 

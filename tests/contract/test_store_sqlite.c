@@ -249,11 +249,16 @@ static void test_lists_are_indexed(void **state)
     static const char *const queries[] = {
         "SELECT input FROM executions WHERE service_id=?1 ORDER BY created_at DESC,id DESC",
         "SELECT input FROM executions WHERE project_id=?1 ORDER BY created_at DESC,id DESC",
-        "SELECT input FROM executions WHERE service_id=?1 AND status=?2 ORDER BY created_at,id",
+        "SELECT input FROM executions WHERE service_id=?1 AND (status='failed' OR "
+        "status='terminated' OR status='aborted' OR status='canceled' OR "
+        "status='system-failure') AND status=?2 ORDER BY created_at DESC,id DESC",
+        "SELECT input FROM executions WHERE service_id=?1 AND (status='created' OR "
+        "status='in-progress' OR status='rerun') AND status IN (?2,?3) ORDER BY created_at,id",
         "SELECT input FROM executions ORDER BY id DESC",
         "SELECT input FROM executions WHERE command_id=?1 ORDER BY id",
         "SELECT id,service_id,status,fence FROM executions INDEXED BY executions_open "
-        "WHERE (status='created' OR status='in-progress' OR status='rerun') ORDER BY id",
+        "WHERE (status='created' OR status='in-progress' OR status='rerun') "
+        "ORDER BY service_id,created_at,id",
         "SELECT name FROM items WHERE dataset_id=?1 AND id>?2 ORDER BY id",
         "SELECT message FROM execution_statuses WHERE execution_id=?1 ORDER BY id",
         "SELECT action FROM audit WHERE project_id=?1 ORDER BY at DESC,id DESC",

@@ -59,7 +59,7 @@ int store_sqlite_select(struct tx *base, const struct entity *entity, const stru
 {
     struct sqlite_tx *tx = sqlite_of(base);
     struct sql sql;
-    store_sqlite_sql_init(&sql);
+    store_sqlite_sql_init(&sql, entity);
     buf_add_cstr(&sql.text, "SELECT ");
     store_sqlite_columns(entity, &sql.text);
     buf_printf(&sql.text, " FROM %s", entity->table);
@@ -82,13 +82,20 @@ int store_sqlite_select(struct tx *base, const struct entity *entity, const stru
     return failed;
 }
 
+static const char *counted_table(const struct entity *entity, bool served)
+{
+    return served ? "execution_counts" : entity->table;
+}
+
 int store_sqlite_count(struct tx *base, const struct entity *entity, const struct filter *filter,
                        int64_t *count, struct err *err)
 {
     struct sqlite_tx *tx = sqlite_of(base);
     struct sql sql;
-    store_sqlite_sql_init(&sql);
-    buf_printf(&sql.text, "SELECT count(*) FROM %s", entity->table);
+    store_sqlite_sql_init(&sql, entity);
+    bool served = counts_serve(entity, filter);
+    buf_printf(&sql.text, "SELECT %s FROM %s", served ? "coalesce(sum(n),0)" : "count(*)",
+               counted_table(entity, served));
     store_sqlite_where(&sql, filter);
     sqlite3_stmt *statement = store_sqlite_sql_prepare(tx, &sql, err);
     int failed = statement ? 0 : -1;
@@ -98,6 +105,8 @@ int store_sqlite_count(struct tx *base, const struct entity *entity, const struc
         failed = store_sqlite_err(tx, "counting", err);
     if (statement)
         store_sqlite_release(tx, statement);
+    if (served)
+        *count += counts_pending(tx, filter);
     store_sqlite_sql_deinit(&sql);
     return failed;
 }
@@ -108,7 +117,7 @@ int store_sqlite_delete_where(struct tx *base, const struct entity *entity,
 {
     struct sqlite_tx *tx = sqlite_of(base);
     struct sql sql;
-    store_sqlite_sql_init(&sql);
+    store_sqlite_sql_init(&sql, entity);
     buf_printf(&sql.text, "DELETE FROM %s", entity->table);
     if (limit > 0)
         buf_printf(&sql.text, " WHERE id IN (SELECT id FROM %s", entity->table);
@@ -137,10 +146,13 @@ int store_sqlite_count_by(struct tx *base, const struct entity *entity, const st
 {
     struct sqlite_tx *tx = sqlite_of(base);
     struct sql sql;
-    store_sqlite_sql_init(&sql);
-    buf_printf(&sql.text, "SELECT %s,count(*) FROM %s", field->column, entity->table);
+    store_sqlite_sql_init(&sql, entity);
+    bool served = !tx->tx.writer && counts_serve(entity, filter) && counts_column(field);
+    buf_printf(&sql.text, "SELECT %s,%s FROM %s", field->column, served ? "sum(n)" : "count(*)",
+               counted_table(entity, served));
     store_sqlite_where(&sql, filter);
-    buf_printf(&sql.text, " GROUP BY %s ORDER BY %s", field->column, field->column);
+    buf_printf(&sql.text, " GROUP BY %s%s ORDER BY %s", field->column,
+               served ? " HAVING sum(n)>0" : "", field->column);
     sqlite3_stmt *statement = store_sqlite_sql_prepare(tx, &sql, err);
     int failed = statement ? 0 : -1, rc = SQLITE_DONE;
     while (statement && (rc = sqlite3_step(statement)) == SQLITE_ROW)

@@ -98,6 +98,17 @@ static int driver_open(const struct store_config *config, struct store_db **out,
     return 0;
 }
 
+static void tx_close(struct tx *base)
+{
+    struct sqlite_tx *tx = sqlite_of(base);
+    store_sqlite_finalize_all(tx);
+    if (sqlite3_close(tx->sql) != SQLITE_OK)
+        log_error(tx->db->log, "store", "closing %s: %s", tx->db->path, sqlite3_errmsg(tx->sql));
+    row_cache_free(tx->rows);
+    counts_close(tx->counts);
+    mem_free(tx);
+}
+
 static struct tx *tx_open(struct store_db *db, bool writer, struct err *err)
 {
     sqlite3 *sql = open_file(db->path, writer, err);
@@ -111,18 +122,15 @@ static struct tx *tx_open(struct store_db *db, bool writer, struct err *err)
     tx->tx = (struct tx){.driver = &store_sqlite_driver, .writer = writer};
     tx->db = db;
     tx->sql = sql;
-    tx->rows = writer ? row_cache_new() : NULL;
-    return &tx->tx;
-}
-
-static void tx_close(struct tx *base)
-{
-    struct sqlite_tx *tx = sqlite_of(base);
-    store_sqlite_finalize_all(tx);
-    if (sqlite3_close(tx->sql) != SQLITE_OK)
-        log_error(tx->db->log, "store", "closing %s: %s", tx->db->path, sqlite3_errmsg(tx->sql));
-    row_cache_free(tx->rows);
-    mem_free(tx);
+    if (!writer)
+        return &tx->tx;
+    tx->rows = row_cache_new();
+    tx->counts = counts_open(sql);
+    if (tx->counts)
+        return &tx->tx;
+    err_set(err, ERR_INTERNAL, "store: counting in %s: %s", db->path, sqlite3_errmsg(sql));
+    tx_close(&tx->tx);
+    return NULL;
 }
 
 static int run_fixed(struct tx *base, enum fixed_statement which, const char *doing,
@@ -141,21 +149,28 @@ static bool alive(const struct tx *base)
 static void rollback(struct tx *base)
 {
     struct err ignored;
-    if (base->writer)
+    if (base->writer) {
         row_cache_clear(sqlite_of(base)->rows);
+        counts_clear(sqlite_of(base)->counts);
+    }
     if (alive(base) && run_fixed(base, FIXED_ROLLBACK, "rolling back", &ignored) < 0)
         log_error(sqlite_of(base)->db->log, "store", "%s", ignored.message);
 }
 
 static int begin(struct tx *base, struct err *err)
 {
+    if (base->writer)
+        counts_clear(sqlite_of(base)->counts);  // of one that SQLite undid itself
     return run_fixed(base, base->writer ? FIXED_BEGIN_WRITE : FIXED_BEGIN_READ, "beginning", err);
 }
 
 static int commit(struct tx *base, bool *fatal, struct err *err)
 {
-    if (run_fixed(base, FIXED_COMMIT, "committing", err) == 0)
+    if (counts_write(sqlite_of(base), err) == 0 &&
+        run_fixed(base, FIXED_COMMIT, "committing", err) == 0) {
+        counts_clear(sqlite_of(base)->counts);
         return 0;
+    }
     // A full disk gets better; after a failed write or fsync nobody knows what the disk holds.
     int code = sqlite3_errcode(sqlite_of(base)->sql) & 0xff;
     *fatal = code != SQLITE_FULL && code != SQLITE_BUSY;
@@ -167,6 +182,7 @@ static int commit(struct tx *base, bool *fatal, struct err *err)
 
 static int mark(struct tx *base, struct err *err)
 {
+    counts_mark(sqlite_of(base)->counts);
     return run_fixed(base, FIXED_MARK, "beginning a job", err);
 }
 
@@ -179,6 +195,7 @@ static void undo(struct tx *base)
 {
     struct err err;
     row_cache_clear(sqlite_of(base)->rows);
+    counts_undo(sqlite_of(base)->counts);
     if (run_fixed(base, FIXED_UNDO, "undoing a job", &err) < 0 ||
         run_fixed(base, FIXED_KEEP, "undoing a job", &err) < 0) {
         log_error(sqlite_of(base)->db->log, "store", "%s", err.message);

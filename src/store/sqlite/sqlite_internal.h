@@ -11,6 +11,12 @@
 #include "base/buf.h"
 #include "store/store_internal.h"
 
+// The executions that partial indexes hold, as the schema's third step says it.
+#define OPEN_STATES "(status='created' OR status='in-progress' OR status='rerun')"
+#define BAD_STATES                                                                                 \
+    "(status='failed' OR status='terminated' OR status='aborted' OR status='canceled' OR "         \
+    "status='system-failure')"
+
 struct store_db {
     char *folder, *path;
     int lock_fd;
@@ -34,6 +40,7 @@ enum fixed_statement {
     FIXED_EXECUTION_REQUEUE,
     FIXED_EXECUTION_EACH_OPEN,
     FIXED_BLOB_USED,
+    FIXED_COUNT_CHANGE,
     FIXED_COUNT
 };
 
@@ -52,10 +59,12 @@ struct cached {
 };
 
 struct row_cache;
+struct counts;
 
 struct sqlite_tx {
     struct tx tx;
     struct row_cache *rows;  // of the writer; NULL: a reader
+    struct counts *counts;   // the same
     struct store_db *db;
     sqlite3 *sql;
     sqlite3_stmt *fixed[FIXED_COUNT];
@@ -101,6 +110,21 @@ void row_cache_put(struct row_cache *cache, const struct entity *entity, struct 
 void row_cache_forget(struct row_cache *cache, const struct entity *entity, struct str id);
 void row_cache_clear(struct row_cache *cache);
 
+// counts.c: how many executions there are. Changes are noted from counts_open on, and written by
+// counts_write at the end of a transaction.
+struct counts *counts_open(sqlite3 *sql);  // NULL: see sqlite3_errmsg
+void counts_close(struct counts *counts);
+void counts_mark(struct counts *counts);   // a job begins
+void counts_undo(struct counts *counts);   // what was noted since the mark did not happen
+void counts_clear(struct counts *counts);  // the transaction is over
+int counts_write(struct sqlite_tx *tx, struct err *err);
+// Whether the table execution_counts answers how many rows of the entity match the filter: its
+// columns are named as those of the executions, and n is how many.
+bool counts_serve(const struct entity *entity, const struct filter *filter);
+bool counts_column(const struct field *field);
+// What the open transaction of a writer changed and did not write yet.
+int64_t counts_pending(const struct sqlite_tx *tx, const struct filter *filter);
+
 // rows.c
 void store_sqlite_columns(const struct entity *entity, struct buf *out);  // "id,name,…"
 void store_sqlite_read_row(sqlite3_stmt *statement, const struct entity *entity, void *row,
@@ -121,12 +145,13 @@ struct bind {
     struct json_term *term;
 };
 struct sql {
+    const struct entity *entity;  // whose rows the conditions are about
     struct buf text;
     struct arena *arena;
     struct bind *binds;
     size_t count, cap;
 };
-void store_sqlite_sql_init(struct sql *sql);
+void store_sqlite_sql_init(struct sql *sql, const struct entity *entity);
 void store_sqlite_sql_deinit(struct sql *sql);
 void store_sqlite_where(struct sql *sql, const struct filter *filter);  // " WHERE …" or nothing
 void store_sqlite_add_bind(struct sql *sql, struct bind bind);          // writes "?" as well

@@ -5,8 +5,7 @@
 
 // Not IN (…): SQLite fills a temporary table for it each time. The unary + keeps it off the
 // indexes.
-#define STILL_OPEN  "(+status='created' OR +status='in-progress' OR +status='rerun')"
-#define OPEN_STATES "(status='created' OR status='in-progress' OR status='rerun')"
+#define STILL_OPEN "(+status='created' OR +status='in-progress' OR +status='rerun')"
 // Why the attempt before ended is not what this one says.
 #define NOT_OF_BEFORE "CASE WHEN status='rerun' THEN NULL ELSE status_message END"
 #define LEAST         "-9223372036854775808"
@@ -40,7 +39,10 @@ static const char *const fixed_sql[FIXED_COUNT] = {
         " AND coalesce(fence," LEAST ")<=coalesce(?2," LEAST ")",
     [FIXED_EXECUTION_EACH_OPEN] =
         "SELECT id,service_id,status,fence FROM executions INDEXED BY executions_open "
-        "WHERE " OPEN_STATES " ORDER BY id",
+        "WHERE " OPEN_STATES " ORDER BY service_id,created_at,id",
+    [FIXED_COUNT_CHANGE] =
+        "INSERT INTO execution_counts(service_id,function_name,status,project_id,n) "
+        "VALUES(?1,?2,?3,?4,?5) ON CONFLICT DO UPDATE SET n=n+excluded.n",
     [FIXED_BLOB_USED] = "SELECT 1 FROM items WHERE blob=?1 LIMIT 1",
 };
 

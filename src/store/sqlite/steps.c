@@ -113,6 +113,35 @@ static const char add_events[] =
     "CREATE INDEX events_project ON events(project_id,last_at,id);"
     "CREATE INDEX events_at ON events(last_at,id);";
 
+#define BAD                                                                                        \
+    "(status='failed' OR status='terminated' OR status='aborted' OR status='canceled' OR "         \
+    "status='system-failure')"
+
+// An execution that succeeds touches the indexes less: its status has an index of its own only
+// while it is open, or when it ended badly. Counts are kept.
+static const char count_executions[] =
+    "CREATE TABLE execution_counts(service_id TEXT NOT NULL,function_name TEXT NOT NULL,"
+    "  status TEXT NOT NULL,project_id TEXT NOT NULL,n INTEGER NOT NULL,"
+    "  PRIMARY KEY(service_id,function_name,status,project_id)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO execution_counts SELECT coalesce(service_id,''),coalesce(function_name,''),"
+    "  coalesce(status,''),coalesce(project_id,''),count(*) FROM executions GROUP BY 1,2,3,4;"
+    "DROP INDEX executions_status;"
+    "DROP INDEX executions_open;"
+    "CREATE INDEX executions_open ON executions(service_id,created_at,id,status,fence)"
+    "  WHERE (status='created' OR status='in-progress' OR status='rerun');"
+    "CREATE INDEX executions_bad ON executions(service_id,created_at,id,status) WHERE " BAD ";"
+    "CREATE INDEX executions_bad_project ON executions(project_id,created_at,id,status) WHERE " BAD
+    ";";
+
+static const char count_executions_down[] =
+    "DROP TABLE execution_counts;"
+    "DROP INDEX executions_bad_project;"
+    "DROP INDEX executions_bad;"
+    "DROP INDEX executions_open;"
+    "CREATE INDEX executions_open ON executions(id,service_id,status,fence)"
+    "  WHERE status='created' OR status='in-progress' OR status='rerun';"
+    "CREATE INDEX executions_status ON executions(service_id,status,created_at,id);";
+
 static const struct schema_step steps[] = {
     {.summary = "the tables and indexes of Drover 0.1", .up = first_schema},
     {.summary = "events of services",
@@ -120,6 +149,9 @@ static const struct schema_step steps[] = {
      .down = "DROP TABLE events;",
      .lost = "events",
      .lost_count = "SELECT count(*) FROM events"},
+    {.summary = "counts of executions, and fewer indexes on them",
+     .up = count_executions,
+     .down = count_executions_down},
 };
 
 const struct schema_steps store_sqlite_steps = {steps, sizeof(steps) / sizeof(*steps)};

@@ -2,14 +2,15 @@
 // A filter as SQL. In a condition without NOT, SQL's NULL can stand for false; under NOT it is
 // made false first, so that absent values match $ne and $nin. A value of another kind than the
 // column's is decided here: SQLite would convert it.
+#include "model/status.h"
 #include "store/sqlite/sqlite_internal.h"
 
 #define SQL_MAX   ((size_t)1024 * 1024)
 #define CHAIN_MAX 32  // terms written without parentheses in between
 
-void store_sqlite_sql_init(struct sql *sql)
+void store_sqlite_sql_init(struct sql *sql, const struct entity *entity)
 {
-    *sql = (struct sql){.text = BUF_INIT(SQL_MAX), .arena = arena_new()};
+    *sql = (struct sql){.entity = entity, .text = BUF_INIT(SQL_MAX), .arena = arena_new()};
 }
 
 void store_sqlite_sql_deinit(struct sql *sql)
@@ -140,22 +141,23 @@ static void add_search(struct sql *sql, const struct filter *leaf)
     }
 }
 
-static void add_leaf(struct sql *sql, const struct filter *leaf)
+// The condition of the partial index that holds all executions of these statuses, word for word as
+// the index has it, so that SQLite may use it; NULL: there is none.
+static const char *index_of_statuses(const struct filter *leaf)
 {
-    if (leaf->field->type == FIELD_JSON) {
-        struct json_term *term = store_sqlite_json_term(leaf, sql->arena);
-        buf_printf(&sql->text, "json_term(%s,", leaf->field->column);
-        store_sqlite_add_bind(sql, (struct bind){.kind = BIND_TERM, .term = term});
-        add(sql, ")");
-        return;
+    bool open = true, bad = true;
+    for (size_t i = 0; i < leaf->value_count; i++) {
+        enum status status = leaf->values[i].kind == VALUE_TEXT ? status_parse(leaf->values[i].text)
+                                                                : STATUS_NONE;
+        bool known = status != STATUS_NONE && str_is(leaf->values[i].text, status_word(status));
+        open &= known && !status_final(status);
+        bad &= known && status_final(status) && status != STATUS_SUCCESS;
     }
-    if (leaf->path.len > 0) {  // nothing lies below a plain value: it is absent
-        bool null = leaf->op == FILTER_EQ && leaf->values[0].kind == VALUE_NULL;
-        for (size_t i = 0; leaf->op == FILTER_IN && i < leaf->value_count; i++)
-            null |= leaf->values[i].kind == VALUE_NULL;
-        add(sql, null ? "1" : "0");
-        return;
-    }
+    return open ? OPEN_STATES : bad ? BAD_STATES : NULL;
+}
+
+static void add_plain_leaf(struct sql *sql, const struct filter *leaf)
+{
     switch (leaf->op) {
     case FILTER_EQ:
         if (leaf->values[0].kind == VALUE_NULL)
@@ -175,6 +177,33 @@ static void add_leaf(struct sql *sql, const struct filter *leaf)
     case FILTER_ANY:
     case FILTER_NOT: break;
     }
+}
+
+static void add_leaf(struct sql *sql, const struct filter *leaf)
+{
+    if (leaf->field->type == FIELD_JSON) {
+        struct json_term *term = store_sqlite_json_term(leaf, sql->arena);
+        buf_printf(&sql->text, "json_term(%s,", leaf->field->column);
+        store_sqlite_add_bind(sql, (struct bind){.kind = BIND_TERM, .term = term});
+        add(sql, ")");
+        return;
+    }
+    if (leaf->path.len > 0) {  // nothing lies below a plain value: it is absent
+        bool null = leaf->op == FILTER_EQ && leaf->values[0].kind == VALUE_NULL;
+        for (size_t i = 0; leaf->op == FILTER_IN && i < leaf->value_count; i++)
+            null |= leaf->values[i].kind == VALUE_NULL;
+        add(sql, null ? "1" : "0");
+        return;
+    }
+    const char *index = NULL;
+    if (sql->entity == &execution_entity && strcmp(leaf->field->column, "status") == 0 &&
+        (leaf->op == FILTER_EQ || leaf->op == FILTER_IN))
+        index = index_of_statuses(leaf);
+    if (index)
+        buf_printf(&sql->text, "(%s AND ", index);
+    add_plain_leaf(sql, leaf);
+    if (index)
+        add(sql, ")");
 }
 
 static void add_filter(struct sql *sql, const struct filter *filter);

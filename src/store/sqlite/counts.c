@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many executions there are, by project, service, function and status: kept in a table, so that
+// a count of ten million reads a few rows. Triggers of the writer's connection see every change of
+// the executions and note it here; the sums are written with the commit. The changes of a job that
+// is undone are taken back.
+#include "base/map.h"
+#include "base/mem.h"
+#include "store/sqlite/sqlite_internal.h"
+
+struct change {
+    struct str service_id, function_name, status, project_id, key;
+    int64_t by;
+};
+
+struct counts {
+    struct arena *arena;  // of the open transaction
+    struct map *index;    // struct change, by its key
+    struct change **changes;
+    size_t count, cap;
+    // What the present job did, newest last: which change, and by how much.
+    struct noted {
+        struct change *change;
+        int64_t by;
+    } * noted;
+    size_t noted_count, noted_cap;
+};
+
+// In the order of count_change's arguments; an absent text counts as the empty one.
+#define KEYS(row)                                                                                  \
+    "coalesce(" row ".service_id,''),coalesce(" row ".function_name,''),"                          \
+    "coalesce(" row ".status,''),coalesce(" row ".project_id,'')"
+
+static const char triggers[] =
+    "CREATE TEMP TRIGGER execution_inserted AFTER INSERT ON main.executions BEGIN "
+    "SELECT count_change(1," KEYS(
+        "new") "); END;"
+               "CREATE TEMP TRIGGER execution_deleted AFTER DELETE ON main.executions BEGIN "
+               "SELECT count_change(-1," KEYS(
+                   "old") "); END;"
+                          "CREATE TEMP TRIGGER execution_moved AFTER UPDATE OF "
+                          "status,service_id,function_name,project_id"
+                          " ON main.executions WHEN new.status IS NOT old.status OR new.service_id "
+                          "IS NOT old.service_id"
+                          " OR new.function_name IS NOT old.function_name OR new.project_id IS NOT "
+                          "old.project_id BEGIN "
+                          "SELECT count_change(-1," KEYS("old") "),count_change(1," KEYS(
+                              "new") "); END;";
+
+static struct str text_of(sqlite3_value *value)
+{
+    const char *at = (const char *)sqlite3_value_text(value);
+    return (struct str){at ? at : "", at ? (size_t)sqlite3_value_bytes(value) : 0};
+}
+
+static struct change *change_of(struct counts *counts, sqlite3_value **texts)
+{
+    _cleanup_buf_ struct buf key = BUF_INIT(SIZE_MAX);
+    for (int i = 0; i < 4; i++) {
+        buf_add_str(&key, text_of(texts[i]));
+        buf_add_char(&key, '\0');
+    }
+    struct change *change = map_get(counts->index, buf_str(&key));
+    if (change)
+        return change;
+    change = arena_new_of(counts->arena, struct change);
+    change->service_id = arena_copy(counts->arena, text_of(texts[0]));
+    change->function_name = arena_copy(counts->arena, text_of(texts[1]));
+    change->status = arena_copy(counts->arena, text_of(texts[2]));
+    change->project_id = arena_copy(counts->arena, text_of(texts[3]));
+    change->key = arena_copy(counts->arena, buf_str(&key));
+    if (counts->count == counts->cap) {
+        counts->cap = counts->cap ? counts->cap * 2 : 16;
+        counts->changes = mem_resize(counts->changes, counts->cap * sizeof(struct change *));
+    }
+    counts->changes[counts->count++] = change;
+    map_put(counts->index, change->key, change);
+    return change;
+}
+
+static void count_change(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    struct counts *counts = sqlite3_user_data(context);
+    int64_t by = sqlite3_value_int(values[0]);
+    struct change *change = change_of(counts, values + 1);
+    if (counts->noted_count == counts->noted_cap) {
+        counts->noted_cap = counts->noted_cap ? counts->noted_cap * 2 : 64;
+        counts->noted = mem_resize(counts->noted, counts->noted_cap * sizeof(*counts->noted));
+    }
+    change->by += by;
+    counts->noted[counts->noted_count++] = (struct noted){change, by};
+}
+
+struct counts *counts_open(sqlite3 *sql)
+{
+    struct counts *counts = mem_alloc(sizeof(*counts));
+    counts->arena = arena_new();
+    counts->index = map_new();
+    if (sqlite3_create_function_v2(sql, "count_change", 5, SQLITE_UTF8, counts, count_change, NULL,
+                                   NULL, NULL) == SQLITE_OK &&
+        sqlite3_exec(sql, "DELETE FROM execution_counts WHERE n=0", NULL, NULL, NULL) ==
+            SQLITE_OK &&
+        sqlite3_exec(sql, triggers, NULL, NULL, NULL) == SQLITE_OK)
+        return counts;
+    counts_close(counts);
+    return NULL;
+}
+
+void counts_close(struct counts *counts)
+{
+    if (!counts)
+        return;
+    map_free(counts->index);
+    arena_free(counts->arena);
+    mem_free(counts->changes);
+    mem_free(counts->noted);
+    mem_free(counts);
+}
+
+void counts_mark(struct counts *counts) { counts->noted_count = 0; }
+
+void counts_undo(struct counts *counts)
+{
+    for (size_t i = 0; i < counts->noted_count; i++)
+        counts->noted[i].change->by -= counts->noted[i].by;
+    counts->noted_count = 0;
+}
+
+void counts_clear(struct counts *counts)
+{
+    for (size_t i = 0; i < counts->count; i++)
+        map_remove(counts->index, counts->changes[i]->key);
+    counts->count = counts->noted_count = 0;
+    arena_reset(counts->arena);
+}
+
+int counts_write(struct sqlite_tx *tx, struct err *err)
+{
+    struct counts *counts = tx->counts;
+    for (size_t i = 0; i < counts->count; i++) {
+        const struct change *change = counts->changes[i];
+        if (change->by == 0)
+            continue;
+        sqlite3_stmt *statement = store_sqlite_fixed(tx, FIXED_COUNT_CHANGE, err);
+        if (!statement)
+            return -1;
+        store_sqlite_bind_text(statement, 1, change->service_id);
+        store_sqlite_bind_text(statement, 2, change->function_name);
+        store_sqlite_bind_text(statement, 3, change->status);
+        store_sqlite_bind_text(statement, 4, change->project_id);
+        sqlite3_bind_int64(statement, 5, change->by);
+        if (store_sqlite_run(tx, statement, "counting executions", err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+bool counts_column(const struct field *field)
+{
+    static const char *const columns[] = {"service_id", "function_name", "status", "project_id"};
+    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+        if (field->column && strcmp(field->column, columns[i]) == 0)
+            return true;
+    return false;
+}
+
+// Equality with texts only: what else a condition may say, it may say of an absent text.
+bool counts_serve(const struct entity *entity, const struct filter *filter)
+{
+    if (entity != &execution_entity)
+        return false;
+    if (!filter)
+        return true;
+    if (filter->op == FILTER_ALL || filter->op == FILTER_ANY || filter->op == FILTER_NOT) {
+        for (size_t i = 0; i < filter->child_count; i++)
+            if (!counts_serve(entity, filter->children[i]))
+                return false;
+        return true;
+    }
+    if ((filter->op != FILTER_EQ && filter->op != FILTER_IN) || !counts_column(filter->field) ||
+        filter->path.len > 0)
+        return false;
+    for (size_t i = 0; i < filter->value_count; i++)
+        if (filter->values[i].kind != VALUE_TEXT || filter->values[i].text.len == 0)
+            return false;
+    return true;
+}
+
+int64_t counts_pending(const struct sqlite_tx *tx, const struct filter *filter)
+{
+    int64_t sum = 0;
+    if (!tx->counts)
+        return 0;
+    _cleanup_arena_ struct arena *scratch = arena_new();
+    for (size_t i = 0; i < tx->counts->count; i++) {
+        const struct change *change = tx->counts->changes[i];
+        struct execution row;
+        entity_clear(&execution_entity, &row);
+        row.service_id = change->service_id;
+        row.function_name = change->function_name;
+        row.status = change->status;
+        row.project_id = change->project_id;
+        if (!filter || filter_match(filter, &row, scratch))
+            sum += change->by;
+    }
+    return sum;
+}
