@@ -55,7 +55,7 @@ void cli_print(struct cli *cli, const char *fmt, ...)
 
 static void say(struct cli *cli, const char *fmt, va_list args)
 {
-    step_break(cli);
+    step_hide(cli);
     (void)cli_flush(cli);
     vfprintf(stderr, fmt, args);
     fputc('\n', stderr);
@@ -253,16 +253,25 @@ static int check_arguments(struct cli *cli)
     if (cli->arg_count > most)
         return cli_usage(cli, "'%s' is one argument too many", cli->args[most]);
     for (int i = 0; i < cli->arg_count; i++)
-        if (cli->args[i][0] == '\0')
+        if (cli->args[i][0] == '\0' && !(cli->verb->flags & VERB_HIDDEN))
             return cli_usage(cli, "an argument is empty");
     return CLI_OK;
 }
 
-static void clear_screen(struct cli *cli)
+// Draws what was printed over the former frame, without flicker, as far as the window is high.
+static void draw_frame(struct cli *cli)
 {
+    struct buf text = buf_take(&cli->text);
+    int line = 0;
+    cli->text = BUF_INIT(TEXT_MAX);
     terminal_measure(&cli->out);
-    if (cli->out.tty)
-        buf_add_cstr(&cli->text, "\033[H\033[2J\033[3J");
+    buf_add_cstr(&cli->text, cli->round == 0 ? "\033[H\033[2J" : "\033[H");
+    for (struct str rest = buf_str(&text); rest.len > 0 && line < cli->out.height - 1; line++) {
+        buf_add_str(&cli->text, str_cut(&rest, '\n'));
+        buf_add_cstr(&cli->text, "\033[K\n");
+    }
+    buf_add_cstr(&cli->text, "\033[J");
+    buf_deinit(&text);
 }
 
 // Runs it again and again; on a terminal each answer takes the place of the former.
@@ -278,9 +287,9 @@ static int watch(struct cli *cli)
         cli->hint = NULL;
         if (cli->output != OUTPUT_JSONL && cli->round > 0 && !cli->out.tty)
             buf_add_char(&cli->text, '\n');
-        if (cli->output != OUTPUT_JSONL)
-            clear_screen(cli);
         code = cli->verb->run(cli);
+        if (code == CLI_OK && cli->output != OUTPUT_JSONL && cli->out.tty)
+            draw_frame(cli);
         // One that cannot be reached may come back; after a good round that is worth waiting for.
         bool patient = code == CLI_UNREACHABLE && cli->round > 0;
         if ((code != CLI_OK && !patient) || cli_flush(cli) != CLI_OK ||
@@ -323,7 +332,12 @@ static int prepare(struct cli *cli, int argc, char **argv)
     struct option_table table = {0};
     struct err err = ERR_INIT;
     size_t own, size;
-    table.options = verb_options(cli->verb, cli->arena, &table.count, &own, &size);
+    struct option *options = verb_options(cli->verb, cli->arena, &table.count, &own, &size);
+    bool live = (cli->verb->flags & VERB_LIVE) && isatty(STDOUT_FILENO) == 1;
+    for (size_t i = 0; live && i < table.count; i++)
+        if (strcmp(options[i].flag, "--watch") == 0)
+            options[i].fallback = "true";
+    table.options = options;
     char *settings = arena_alloc(cli->arena, size);
     cli->common = (const struct cli_common *)(const void *)settings;
     cli->options = settings + own;

@@ -6,15 +6,16 @@
 #include "base/clock.h"
 #include "cli/text.h"
 
-#define FRAME_MS 80
-#define BAR      20  // columns
-#define WORDS    512
+#define FRAME_MS    80
+#define PATIENCE_MS 2000  // in a pipe, a step that is over sooner is told at its end only
+#define BAR         20    // columns
+#define WORDS       512
 
 struct steps {
     bool open, shown;  // a step is on its way; its line is on the terminal
     char words[WORDS], said[WORDS];
     int64_t done, total;  // total 0: no bar
-    int64_t drawn_at;
+    int64_t drawn_at, begun_at;
     unsigned frame;
 };
 
@@ -51,17 +52,6 @@ static void draw(struct cli *cli, const char *mark, enum color color)
     steps->shown = true;
 }
 
-void step_tick(struct cli *cli)
-{
-    static const char *const frames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
-    struct steps *steps = cli->steps;
-    int64_t now = clock_mono(clock_system());
-    if (!steps || !steps->open || !cli->err.tty || now - steps->drawn_at < FRAME_MS)
-        return;
-    steps->drawn_at = now;
-    draw(cli, frames[steps->frame++ % (sizeof(frames) / sizeof(frames[0]))], COLOR_CYAN);
-}
-
 // In a pipe: a line whenever the words are other ones.
 static void tell(struct cli *cli)
 {
@@ -70,6 +60,22 @@ static void tell(struct cli *cli)
         return;
     memcpy(steps->said, steps->words, sizeof(steps->said));
     fprintf(stderr, "%s\n", steps->words);
+}
+
+void step_tick(struct cli *cli)
+{
+    static const char *const frames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
+    struct steps *steps = cli->steps;
+    int64_t now = clock_mono(clock_system());
+    if (!steps || !steps->open || now - steps->drawn_at < FRAME_MS)
+        return;
+    if (!cli->err.tty) {
+        if (now - steps->begun_at > PATIENCE_MS)
+            tell(cli);
+        return;
+    }
+    steps->drawn_at = now;
+    draw(cli, frames[steps->frame++ % (sizeof(frames) / sizeof(frames[0]))], COLOR_CYAN);
 }
 
 static void set_words(struct steps *steps, const char *fmt, va_list args)
@@ -98,7 +104,7 @@ void step_begin(struct cli *cli, const char *fmt, ...)
     steps->total = 0;
     steps->drawn_at = 0;
     steps->said[0] = '\0';
-    tell(cli);
+    steps->begun_at = clock_mono(clock_system());
     step_tick(cli);
 }
 
@@ -151,4 +157,19 @@ void step_break(struct cli *cli)
         fputc('\n', stderr);
     }
     cli->steps->shown = false;
+}
+
+void step_hide(struct cli *cli)
+{
+    if (!cli->steps || !cli->steps->shown)
+        return;
+    fputs("\r\033[K", stderr);
+    cli->steps->shown = false;
+}
+
+void step_drop(struct cli *cli)
+{
+    step_hide(cli);
+    if (cli->steps)
+        cli->steps->open = false;
 }

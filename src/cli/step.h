@@ -12,7 +12,9 @@ void step_update(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);  // o
 void step_bar(struct cli *cli, int64_t done, int64_t total);  // a bar behind the words
 void step_end(struct cli *cli, const char *fmt, ...)
     PRINTF_LIKE(2, 3);             // it is done: the last words
-void step_break(struct cli *cli);  // ends the line as it is: something failed, or is printed
+void step_break(struct cli *cli);  // ends it, leaving its line as it is: something failed
+void step_drop(struct cli *cli);   // ends it without a line
+void step_hide(struct cli *cli);   // something else is printed: its line comes back at a tick
 void step_tick(struct cli *cli);   // for cli_tick
 
 #endif

@@ -33,6 +33,7 @@ enum verb_flags {
     VERB_WATCH = 1 << 2,    // --watch, --interval: run() is called again and again
     VERB_CONFIRM = 1 << 3,  // asks before it does something: --yes
     VERB_HIDDEN = 1 << 4,   // in no list; for the shell's completion
+    VERB_LIVE = 1 << 5,     // with VERB_WATCH: watches by itself when stdout is a terminal
 };
 
 struct verb_example {

@@ -14,6 +14,8 @@
 #define GROUP_PEOPLE "Logins, projects, people"
 #define GROUP_SELF   "drover itself"
 
-extern const struct verb_list services_verbs, login_verbs, context_verbs, help_verbs;
+extern const struct verb_list init_verbs, deploy_verbs, push_verbs, exec_verbs, rerun_verbs,
+    services_verbs, executions_verbs, describe_verbs, logs_verbs, top_verbs, change_verbs,
+    login_verbs, context_verbs, people_verbs, completion_verbs, help_verbs;
 
 #endif

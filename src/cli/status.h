@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// cli/status: how the replicas of a service stand.
+#ifndef DROVER_CLI_STATUS_H
+#define DROVER_CLI_STATUS_H
+
+#include "base/json.h"
+#include "cli/cli.h"
+
+struct replicas {
+    struct json status;            // GET /services/{id}/status
+    int64_t queued, running;       // executions
+    int64_t ready, most_restarts;  // of the version asked for
+    struct str words;              // what those that are not ready are doing, or died of
+};
+
+// `version` absent: of any version.
+MUST_CHECK int status_replicas(struct cli *cli, const char *service_id, struct str version,
+                               struct replicas *out, struct err *err);
+
+// How many replicas the service should have at least.
+int64_t status_wanted(struct json service);
+
+#endif
