@@ -298,6 +298,8 @@ static int watch(struct cli *cli)
     }
     cli->arena = first;
     arena_free(round);
+    if (cli->interrupted && cli->out.tty)
+        buf_add_char(&cli->text, '\n');  // behind the ^C that the terminal shows
     return cli->interrupted ? CLI_OK : code;
 }
 

@@ -192,7 +192,8 @@ static int deploy_one(struct cli *cli, const struct manifest *manifest,
                 STR_ARG(service->name));
     else if (options->wait && wait_ready(cli, made, err))
         return -1;
-    return listing_one(cli, &spec, made);
+    // The steps have told people; a program asks for a form.
+    return cli->output == OUTPUT_TABLE ? CLI_OK : listing_one(cli, &spec, made);
 }
 
 static int run(struct cli *cli)
@@ -220,11 +221,8 @@ static int run(struct cli *cli)
     for (size_t i = 0; i < manifest.service_count; i++)
         if (deploy_one(cli, &manifest, &manifest.services[i], package, project_id, &err))
             return cli_fail(cli, &err);
-    struct str first = manifest.services[0].name;
-    struct str functions = manifest.functions;
-    struct str function = str_trim(str_cut(&functions, ','));
-    cli_say(cli, "Try it: drover exec " STR_FMT " " STR_FMT " --wait", STR_ARG(first),
-            STR_ARG(function));
+    cli_say(cli, "Try it: drover exec " STR_FMT " " STR_FMT " --wait",
+            STR_ARG(manifest.services[0].name), STR_ARG(manifest.example));
     return CLI_OK;
 }
 

@@ -122,7 +122,7 @@ static int run(struct cli *cli)
     if (execution_follow(cli, id, &execution, &err)) {
         if (cli->interrupted)
             cli_hint(cli,
-                     "The execution %s goes on. Follow it: drover logs %s -f; stop it: drover "
+                     "The execution %s goes on.\n  follow: drover logs %s -f\n  cancel: drover "
                      "cancel %s",
                      id, id, id);
         else

@@ -5,6 +5,7 @@
 #include "cli/text.h"
 #include "model/status.h"
 
+#define ERROR_MAX   ((size_t)64 << 20)
 #define PATIENCE_MS 60000  // how long a server may be away while an execution is followed
 
 struct str execution_status(struct json execution, struct arena *arena)
@@ -92,30 +93,40 @@ int execution_follow(struct cli *cli, const char *id, struct json *out, struct e
     return rc;
 }
 
+// Its log, with the traceback, was shown already, but not with --quiet.
+static int tell_failure(struct cli *cli, struct json execution, struct str status)
+{
+    _cleanup_buf_ struct buf clean = BUF_INIT(ERROR_MAX);
+    struct str text = STR("");
+    if (cli->common->quiet)
+        text = json_text(execution, "latestStatus.error.stack", cli->arena);
+    if (text.len == 0)
+        text = json_text(execution, "latestStatus.error.message", cli->arena);
+    if (text.len == 0)
+        text = json_text(execution, "latestStatus.message", cli->arena);
+    terminal_clean(&clean, str_trim(text));
+    cli_warn(cli, "%sThe execution ended as " STR_FMT "%s%s" STR_FMT,
+             color_on(&cli->err, COLOR_RED), STR_ARG(status), color_off(&cli->err, COLOR_RED),
+             clean.len > 0 ? ": " : ".", STR_ARG(buf_str(&clean)));
+    return CLI_EXECUTION_FAILED;
+}
+
 int execution_result(struct cli *cli, struct json execution)
 {
     struct json output = {0};
     struct str status = execution_status(execution, cli->arena);
-    _cleanup_buf_ struct buf clean = BUF_INIT(64 << 20);
     json_get(execution, "output", &output);
-    if (cli->output == OUTPUT_TABLE && output.text.len > 0) {
+    bool good = status_parse(status) == STATUS_SUCCESS;
+    if (cli->output == OUTPUT_TABLE) {
+        if (!good && output.type == JSON_NULL)
+            output.text = STR("");
         buf_add_str(&cli->text, output.text);
-        cli_print(cli, "\n");
+        cli_print(cli, output.text.len > 0 ? "\n" : "");
     } else if (cli->output == OUTPUT_NAME) {
         cli_print(cli, STR_FMT "\n", STR_ARG(json_text(execution, "id", cli->arena)));
     } else if (cli->output != OUTPUT_TABLE) {
         buf_add_str(&cli->text, execution.text);
         cli_print(cli, "\n");
     }
-    if (status_parse(status) == STATUS_SUCCESS)
-        return CLI_OK;
-    struct str message = json_text(execution, "latestStatus.error.message", cli->arena);
-    struct str stack = json_text(execution, "latestStatus.error.stack", cli->arena);
-    if (stack.len == 0 && message.len == 0)
-        message = json_text(execution, "latestStatus.message", cli->arena);
-    terminal_clean(&clean, stack.len > 0 ? stack : message);
-    cli_warn(cli, "%sThe execution ended as " STR_FMT "%s%s" STR_FMT,
-             color_on(&cli->err, COLOR_RED), STR_ARG(status), color_off(&cli->err, COLOR_RED),
-             clean.len > 0 ? ":\n" : ".", STR_ARG(str_trim(buf_str(&clean))));
-    return CLI_EXECUTION_FAILED;
+    return good ? CLI_OK : tell_failure(cli, execution, status);
 }

@@ -171,6 +171,10 @@ static int no_answer(const struct cli *cli, const struct link_request *request,
         base.len = at + 3 + host;
     }
     const char *why = transfer->error[0] ? transfer->error : curl_easy_strerror(code);
+    long error = 0;
+    curl_easy_getinfo(cli->link->easy, CURLINFO_OS_ERRNO, &error);
+    if (code == CURLE_COULDNT_CONNECT && error != 0)
+        why = strerror((int)error);
     return err_set(err, ERR_UNAVAILABLE, "The server at " STR_FMT " cannot be reached (%s): %s",
                    STR_ARG(base), cli->target.source.at ? cli->target.source.at : "as given", why);
 }

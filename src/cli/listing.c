@@ -154,6 +154,19 @@ int listing_end(struct listing *listing)
     return CLI_OK;
 }
 
+// "NAME" heads a column; a field is called "Name".
+static struct str field_name(const struct column *column, struct arena *arena)
+{
+    char *name = arena_cstr(arena, str_of(column->title));
+    bool upper = true;
+    for (const char *at = name; *at; at++)
+        upper &= !(*at >= 'a' && *at <= 'z');
+    for (char *at = name; upper && *at && at[1]; at++)
+        if (at[1] >= 'A' && at[1] <= 'Z')
+            at[1] = (char)(at[1] - 'A' + 'a');
+    return str_of(name);
+}
+
 static void add_field(struct cli *cli, const struct column *column, struct json object, int width)
 {
     struct table_cell cell = cell_of(cli, column, object);
@@ -161,9 +174,10 @@ static void add_field(struct cli *cli, const struct column *column, struct json 
         return;
     _cleanup_buf_ struct buf clean = BUF_INIT(2 * CELL_MAX);
     terminal_clean(&clean, cell.text);
-    cli_print(cli, "%s%s:%s%*s%s" STR_FMT "%s\n", color_on(&cli->out, COLOR_BOLD), column->title,
-              color_off(&cli->out, COLOR_BOLD), width - (int)text_width(str_of(column->title)) + 1,
-              "", color_on(&cli->out, cell.color), STR_ARG(buf_str(&clean)),
+    cli_print(cli, "%s%s:%s%*s%s" STR_FMT "%s\n", color_on(&cli->out, COLOR_BOLD),
+              field_name(column, cli->arena).at, color_off(&cli->out, COLOR_BOLD),
+              width - (int)text_width(str_of(column->title)) + 1, "",
+              color_on(&cli->out, cell.color), STR_ARG(buf_str(&clean)),
               color_off(&cli->out, cell.color));
 }
 

@@ -124,6 +124,18 @@ static int check_entry_point(struct cli *cli, struct manifest *out, struct str e
     return 0;
 }
 
+static struct str example_of(struct cli *cli, const struct module *module)
+{
+    _cleanup_buf_ struct buf text = BUF_INIT(4096);
+    const struct function *function = module->functions;
+    if (module->function_count == 0)
+        return STR("FUNCTION");
+    buf_add_str(&text, function->name);
+    for (size_t i = 0; i < function->input_count; i++)
+        buf_printf(&text, " " STR_FMT "=…", STR_ARG(function->inputs[i].name));
+    return arena_copy(cli->arena, buf_str(&text));
+}
+
 static int check_modules(struct cli *cli, struct manifest *out, struct err *err)
 {
     _cleanup_buf_ struct buf names = BUF_INIT(4096);
@@ -139,6 +151,7 @@ static int check_modules(struct cli *cli, struct manifest *out, struct err *err)
                        STR_ARG(modules[i].functions[k].name));
     }
     out->functions = arena_copy(cli->arena, buf_str(&names));
+    out->example = count > 0 ? example_of(cli, &modules[0]) : STR("FUNCTION");
     return 0;
 }
 

@@ -17,6 +17,7 @@ struct manifest {
     struct json modules;       // checked
     struct json requirements;  // absent: none given
     struct str functions;      // "run, stop": for people
+    struct str example;        // "run name=…": how to call the first one
     struct manifest_service *services;
     size_t service_count;  // at least one
     bool from_file;        // dataloop.json was there

@@ -181,12 +181,12 @@ static int users_invite(struct cli *cli)
     if (password.at)
         cli_print(cli, STR_FMT "\n", STR_ARG(password));
     if (there)
-        cli_say(cli, "%s has an account already, and is a %s of the project now.", cli->args[0],
+        cli_say(cli, "%s has an account already, and now the role %s in the project.", cli->args[0],
                 options->role);
     else
-        cli_say(cli, "%s has an account now%s%s%s.%s", cli->args[0],
-                options->admin ? " as an administrator" : " and is a ",
-                options->admin ? "" : options->role, options->admin ? "" : " of the project",
+        cli_say(cli, "%s has an account now, %s%s%s.%s", cli->args[0],
+                options->admin ? "as an administrator" : "and the role ",
+                options->admin ? "" : options->role, options->admin ? "" : " in the project",
                 password.at ? " The line above is the password, shown this once." : "");
     return CLI_OK;
 }
@@ -200,7 +200,7 @@ static int users_role(struct cli *cli)
             cli_hint(cli, "`drover users invite %s` makes the account", cli->args[0]);
         return cli_fail(cli, &err);
     }
-    cli_say(cli, "%s is a %s of the project now.", cli->args[0], cli->args[1]);
+    cli_say(cli, "%s has the role %s in the project now.", cli->args[0], cli->args[1]);
     return CLI_OK;
 }
 

@@ -200,7 +200,7 @@ static int run(struct cli *cli)
         lookup_project(cli, &project_id, &project, &err) ||
         push_package(cli, &manifest, options->name, project_id, &package, &changed, &err))
         return cli_fail(cli, &err);
-    return listing_one(cli, &spec, package);
+    return cli->output == OUTPUT_TABLE ? CLI_OK : listing_one(cli, &spec, package);
 }
 
 static const struct option options[] = {

@@ -66,7 +66,7 @@ static int follow(struct cli *cli, const struct action *action, struct json comm
     const char *id = arena_cstr(outer, lookup_id(command, outer));
     struct str status = STR("created"), message = STR("");
     int rc = 0;
-    step_begin(cli, "%s %lld executions", action->doing, (long long)count);
+    step_begin(cli, "%s %lld execution%s", action->doing, (long long)count, count == 1 ? "" : "s");
     for (;;) {
         arena_reset(round);
         cli->arena = round;
@@ -92,7 +92,8 @@ static int follow(struct cli *cli, const struct action *action, struct json comm
     if (!str_is(status, "success"))
         return err_set(err, ERR_DEPENDENCY, "The command %s ended as " STR_FMT "%s" STR_FMT, id,
                        STR_ARG(status), message.len > 0 ? ": " : "", STR_ARG(message));
-    step_end(cli, "%s %lld executions", action->did, (long long)(done > 0 ? done : count));
+    int64_t shown = done > 0 ? done : count;
+    step_end(cli, "%s %lld execution%s", action->did, (long long)shown, shown == 1 ? "" : "s");
     return 0;
 }
 
@@ -117,11 +118,7 @@ static int act_selected(struct cli *cli, const struct action *action)
     _cleanup_buf_ struct buf body = BUF_INIT(filter.len + 4096);
     struct json_writer w = JSON_WRITER(&body);
     json_w_object(&w);
-    json_w_key(&w, "query");
-    json_w_object(&w);
-    json_w_pair_str(&w, "resource", STR("executions"));
-    json_w_pair_raw(&w, "filter", filter);
-    json_w_object_end(&w);
+    json_w_pair_raw(&w, "query", filter);
     json_w_object_end(&w);
     cli_catch_interrupt(cli);
     const char *path = arena_printf(cli->arena, "/executions/%s", action->word).at;

@@ -19,6 +19,7 @@ struct table {
     struct arena *arena;
     struct row *first, **last;
     size_t widths[COLUMNS];
+    bool filled[COLUMNS];  // some row has something there
 };
 
 struct table *table_new(const struct table_column *columns, size_t count, struct arena *arena)
@@ -52,6 +53,7 @@ void table_row(struct table *table, const struct table_cell *cells)
         row->cells[i].text = one_line(cells[i].text.at ? cells[i].text : STR(""), table->arena);
         row->cells[i].color = cells[i].color;
         size_t width = text_width(row->cells[i].text);
+        table->filled[i] |= width > 0;
         if (width > table->widths[i])
             table->widths[i] = width;
     }
@@ -62,74 +64,87 @@ void table_row(struct table *table, const struct table_cell *cells)
 
 size_t table_rows(const struct table *table) { return table->rows; }
 
-static size_t total(const size_t *widths, size_t shown)
+struct shown {
+    size_t column, width;
+};
+
+static size_t total(const struct shown *shown, size_t count)
 {
     size_t sum = 0;
-    for (size_t i = 0; i < shown; i++)
-        sum += widths[i] + (i > 0 ? GAP : 0);
+    for (size_t i = 0; i < count; i++)
+        sum += shown[i].width + (i > 0 ? GAP : 0);
     return sum;
 }
 
 // Takes a column from the widest that may be cut; false when none can lose any more.
-static bool narrow(const struct table *table, size_t *widths, size_t shown)
+static bool narrow(const struct table *table, struct shown *shown, size_t count)
 {
-    size_t widest = shown;
-    for (size_t i = 0; i < shown; i++) {
-        bool may = !(table->columns[i].flags & (TABLE_KEEP | TABLE_RIGHT)) && widths[i] > CUT_LEAST;
-        if (may && (widest == shown || widths[i] > widths[widest]))
-            widest = i;
+    struct shown *widest = NULL;
+    for (size_t i = 0; i < count; i++) {
+        unsigned flags = table->columns[shown[i].column].flags;
+        bool may = !(flags & (TABLE_KEEP | TABLE_RIGHT)) && shown[i].width > CUT_LEAST;
+        if (may && (!widest || shown[i].width > widest->width))
+            widest = &shown[i];
     }
-    if (widest < shown)
-        widths[widest]--;
-    return widest < shown;
+    if (widest)
+        widest->width--;
+    return widest != NULL;
 }
 
-// How many columns are shown, and how wide each is.
-static size_t fit(const struct table *table, size_t width, size_t *widths)
+// Which columns are shown, how wide; returns how many.
+static size_t fit(const struct table *table, size_t width, struct shown *shown)
 {
-    size_t shown = table->count;
-    for (;;) {
-        memcpy(widths, table->widths, sizeof(table->widths));
-        while (width > 0 && total(widths, shown) > width)
-            if (!narrow(table, widths, shown))
-                break;
-        if (width == 0 || total(widths, shown) <= width || shown <= 1)
-            return shown;
-        shown--;
+    size_t count = 0;
+    for (size_t i = 0; i < table->count; i++)
+        if (table->filled[i] || width == 0 || table->rows == 0)
+            shown[count++] = (struct shown){i, table->widths[i]};
+    while (width > 0 && count > 1) {
+        while (total(shown, count) > width && narrow(table, shown, count))
+            continue;
+        if (total(shown, count) <= width)
+            break;
+        count--;
+        for (size_t i = 0; i < count; i++)
+            shown[i].width = table->widths[shown[i].column];
     }
+    return count;
 }
 
-static void write_cell(const struct table *table, size_t i, const struct table_cell *cell,
-                       const size_t *widths, bool last, const struct terminal *terminal,
+// A line ends with its last character that can be seen.
+static void end_line(struct buf *out)
+{
+    while (out->len > 0 && out->at[out->len - 1] == ' ')
+        out->len--;
+    buf_add_char(out, '\n');
+}
+
+static void write_cell(const struct table *table, const struct shown *shown,
+                       const struct table_cell *cell, const struct terminal *terminal,
                        struct buf *out)
 {
     _cleanup_buf_ struct buf text = BUF_INIT(cell->text.len + 8);
-    text_fit(&text, cell->text, widths[i]);
-    int pad = (int)(widths[i] - text_width(buf_str(&text)));
-    bool right = table->columns[i].flags & TABLE_RIGHT;
-    if (right)
-        buf_printf(out, "%*s", pad, "");
+    text_fit(&text, cell->text, shown->width);
+    int pad = (int)(shown->width - text_width(buf_str(&text)));
+    bool right = table->columns[shown->column].flags & TABLE_RIGHT;
+    buf_printf(out, "%*s", right ? pad : 0, "");
     buf_add_cstr(out, color_on(terminal, cell->color));
     buf_add_str(out, buf_str(&text));
     buf_add_cstr(out, color_off(terminal, cell->color));
-    if (!right && !last)
-        buf_printf(out, "%*s", pad, "");
-    if (!last)
-        buf_printf(out, "%*s", GAP, "");
+    buf_printf(out, "%*s", (right ? 0 : pad) + GAP, "");
 }
 
 void table_write(const struct table *table, const struct terminal *terminal, struct buf *out)
 {
-    size_t widths[COLUMNS];
-    size_t shown = fit(table, (size_t)terminal->width, widths);
-    for (size_t i = 0; i < shown; i++) {
-        struct table_cell title = {str_of(table->columns[i].title), COLOR_BOLD};
-        write_cell(table, i, &title, widths, i + 1 == shown, terminal, out);
+    struct shown shown[COLUMNS];
+    size_t count = fit(table, (size_t)terminal->width, shown);
+    for (size_t i = 0; i < count; i++) {
+        struct table_cell title = {str_of(table->columns[shown[i].column].title), COLOR_BOLD};
+        write_cell(table, &shown[i], &title, terminal, out);
     }
-    buf_add_char(out, '\n');
+    end_line(out);
     for (const struct row *row = table->first; row; row = row->next) {
-        for (size_t i = 0; i < shown; i++)
-            write_cell(table, i, &row->cells[i], widths, i + 1 == shown, terminal, out);
-        buf_add_char(out, '\n');
+        for (size_t i = 0; i < count; i++)
+            write_cell(table, &shown[i], &row->cells[shown[i].column], terminal, out);
+        end_line(out);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cli/table: rows in columns. Pure: writes to a buf. Fits a width by cutting the columns that may
-// be cut, widest first, then by leaving columns out from the right.
+// be cut, widest first, then by leaving columns out from the right. With a width, a column in which
+// no row has anything is left out, too.
 #ifndef DROVER_CLI_TABLE_H
 #define DROVER_CLI_TABLE_H
 

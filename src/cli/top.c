@@ -148,9 +148,9 @@ static int run(struct cli *cli)
     if (cli->output == OUTPUT_TABLE && cli->out.tty) {
         char now[TIME_TEXT_SIZE];
         time_format(clock_wall(clock_system()), now);
-        cli_print(cli, STR_FMT "  %.19s  %zu services, %lld queued, %lld running\n\n",
-                  STR_ARG(cli->target.url), now, top.services, (long long)top.queued,
-                  (long long)top.running);
+        cli_print(cli, STR_FMT "  %.19s  %zu service%s, %lld queued, %lld running\n\n",
+                  STR_ARG(cli->target.url), now, top.services, top.services == 1 ? "" : "s",
+                  (long long)top.queued, (long long)top.running);
     }
     return listing_end(top.listing);
 }

@@ -217,6 +217,15 @@ static int open_work(struct server *server, struct err *err)
     return 0;
 }
 
+// DIR/url: where a `drover` of the same folder finds the server, without any login.
+static void write_address(struct server *server)
+{
+    struct err err = ERR_INIT;
+    struct str path = arena_printf(server->arena, "%s/url", server->settings.data);
+    if (secret_file_write(path.at, str_of(server->settings.public_url), &err))
+        log_warn(server->platform.log, "server", "%s", err.message);
+}
+
 // The queue is rebuilt and surviving agents are expected: now let clients and agents in.
 static void on_recovered(void *arg, struct err *err)
 {
@@ -238,6 +247,7 @@ static void on_recovered(void *arg, struct err *err)
         return;
     }
     control_start(server->control);
+    write_address(server);
     log_info(server->platform.log, "server", "ready at %s (data in %s, admin key in %s/admin-key)",
              server->settings.public_url, server->settings.data, server->settings.data);
 }
