@@ -224,6 +224,7 @@ SUITES = {
                  lambda s: pytest(s, "tests/api", 1500, "build-asan")),
     "api-tsan": ("a shorter run, server and agents under TSan",
                  lambda s: pytest(s, "tests/api", 1200, "build-tsan", ["-m", "core"])),
+    "cli": ("the command line, in pipes and on terminals", lambda s: pytest(s, "tests/cli", 1200)),
     "conformance": ("the API against its own OpenAPI document", lambda s: pytest(s, "tests/conformance", 900)),
     "fault": ("kill -9, frozen agents, restarts", lambda s: pytest(s, "tests/fault", 1200, options=["-s"])),
     "demo": ("`make demo`, once", run_demo),

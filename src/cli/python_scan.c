@@ -67,10 +67,23 @@ static size_t literal_end(struct str text)
     return text.len;
 }
 
+// Without the white space and comments before it.
+static struct str skip_blank(struct str text)
+{
+    while (text.len > 0 && strchr(" \t\r\n#", text.at[0])) {
+        bool comment = text.at[0] == '#';
+        size_t i = 1;
+        while (comment && i < text.len && text.at[i] != '\n')
+            i++;
+        text = skip(text, i);
+    }
+    return text;
+}
+
 // The next piece of a parameter list up to a comma or the closing bracket; *end true at the latter.
 static struct str next_parameter(struct str *rest, bool *end)
 {
-    struct str text = *rest;
+    struct str text = skip_blank(*rest);
     int depth = 0;
     size_t i = 0;
     *end = true;
