@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,6 +35,9 @@ struct server {
     struct api *api;
     char self_folder[PATH_MAX];  // where this program lies: drover-agent and runner/ lie beside it
     struct start_result started;
+    struct loop_task disk_task;  // of what a thread says of the disk, once
+    atomic_flag disk_failed;
+    struct err disk_err;
     bool stopping;
     int exit_code;
 };
@@ -109,6 +113,23 @@ static void on_fatal(void *arg, const struct err *err)
     stop(server);
 }
 
+static void on_disk_task(void *arg)
+{
+    struct server *server = arg;
+    on_fatal(server, &server->disk_err);
+}
+
+// Blobs and log lines, on any thread.
+static void on_disk_failed(void *arg, const struct err *err)
+{
+    struct server *server = arg;
+    if (atomic_flag_test_and_set(&server->disk_failed))
+        return;
+    server->disk_err = *err;
+    server->disk_task = (struct loop_task){.fn = on_disk_task, .arg = server};
+    loop_post(server->platform.loop, &server->disk_task);
+}
+
 // ── starting ─────────────────────────────────────────────────────────────────────────────────
 
 // log NULL: as text for people.
@@ -155,8 +176,11 @@ static int open_state(struct server *server, struct err *err)
                                  .log = p->log,
                                  .on_fatal = on_fatal,
                                  .arg = server};
-    struct logs_config logs = {
-        .path = str_is(STR("memory"), s->store) ? NULL : s->data, .loop = p->loop, .log = p->log};
+    struct logs_config logs = {.path = str_is(STR("memory"), s->store) ? NULL : s->data,
+                               .loop = p->loop,
+                               .log = p->log,
+                               .on_fatal = on_disk_failed,
+                               .arg = server};
     p->store = store_open(&store, err);
     if (!p->store)
         return -1;
@@ -165,6 +189,7 @@ static int open_state(struct server *server, struct err *err)
     p->blobs = blobs_open(in_folder(server, s->data, "blobs"), err);
     if (!p->blobs)
         return -1;
+    blobs_on_fatal(p->blobs, on_disk_failed, server);
     p->logs = logs_open(&logs, err);
     if (!p->logs)
         return -1;
@@ -263,8 +288,10 @@ static void close_all(struct server *server)
         logs_close(p->logs);
     dispatch_free(server->dispatch);
     control_free(server->control);
-    if (p->loop)
+    if (p->loop) {
+        loop_unpost(p->loop, &server->disk_task);
         loop_free(p->loop);
+    }
     if (server->queue)
         queue_close(server->queue);
     if (p->tokens)
@@ -319,7 +346,7 @@ static int listen_first(struct server *server, struct err *err)
 
 int server_main(int argc, char **argv)
 {
-    struct server server = {.arena = arena_new()};
+    struct server server = {.arena = arena_new(), .disk_failed = ATOMIC_FLAG_INIT};
     struct err err = ERR_INIT;
     const char *config = option_peek(&settings_table, argc, argv, "--config");
     if (option_load(&settings_table, &argc, argv, config, &server.settings, server.arena, &err) ||

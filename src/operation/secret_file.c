@@ -24,14 +24,13 @@ static int write_all(int fd, struct str text)
     return 0;
 }
 
-static void sync_folder(const char *path, struct arena *arena)
+static int sync_folder(const char *path, struct arena *arena)
 {
     const char *slash = strrchr(path, '/');
     const char *folder = slash ? arena_cstr(arena, (struct str){path, (size_t)(slash - path)})
                                : ".";
     _cleanup_fd_ int fd = open(folder[0] ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        fsync(fd);
+    return fd >= 0 ? fsync(fd) : -1;
 }
 
 int secret_file_write(const char *path, struct str value, struct err *err)
@@ -47,7 +46,8 @@ int secret_file_write(const char *path, struct str value, struct err *err)
         unlink(beside);
         return -1;
     }
-    sync_folder(path, arena);
+    if (sync_folder(path, arena))
+        return err_errno(err, ERR_INTERNAL, errno, "Cannot make %s durable", path);
     return 0;
 }
 

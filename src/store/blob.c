@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -18,6 +19,9 @@
 
 struct blobs {
     char *folder;  // "<data>/blobs"
+    atomic_bool failed;
+    void (*on_fatal)(void *arg, const struct err *err);
+    void *arg;
 };
 
 struct blob_writer {
@@ -150,10 +154,33 @@ void blobs_close(struct blobs *blobs)
     mem_free(blobs);
 }
 
+void blobs_on_fatal(struct blobs *blobs, void (*fn)(void *arg, const struct err *err), void *arg)
+{
+    blobs->on_fatal = fn;
+    blobs->arg = arg;
+}
+
 // ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+static int sync_failed(struct blobs *blobs, const struct err *err)
+{
+    if (!atomic_exchange(&blobs->failed, true) && blobs->on_fatal)
+        blobs->on_fatal(blobs->arg, err);
+    return -1;
+}
+
+static int refuse_after_failure(const struct blobs *blobs, struct err *err)
+{
+    return atomic_load(&blobs->failed)
+               ? err_set(err, ERR_UNAVAILABLE,
+                         "nothing is stored any more after a disk error; see the server's log")
+               : 0;
+}
 
 struct blob_writer *blob_writer_new(struct blobs *blobs, struct err *err)
 {
+    if (refuse_after_failure(blobs, err) < 0)
+        return NULL;
     unsigned char random[TEMP_LEN / 2];
     char hex[TEMP_LEN + 1];
     struct blob_writer *writer = mem_alloc(sizeof(*writer));
@@ -206,19 +233,35 @@ static bool keep_existing(const char *path, int64_t size)
     return stat(path, &st) == 0 && st.st_size == size && utimensat(AT_FDCWD, path, NULL, 0) == 0;
 }
 
+// A folder that cannot be opened (too many open files) was not synced, and may be later.
+static int sync_folder(struct blobs *blobs, const char *folder, struct err *err)
+{
+    _cleanup_fd_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, ERR_UNAVAILABLE, errno, "opening the folder %s", folder);
+    if (fsync(fd) == 0)
+        return 0;
+    err_errno(err, ERR_UNAVAILABLE, errno, "syncing the folder %s", folder);
+    return sync_failed(blobs, err);
+}
+
 static int put_in_place(struct blob_writer *writer, const char *name, struct err *err)
 {
     char folder[PATH_SIZE], path[PATH_SIZE];
     folder_of(writer->blobs, name, folder);
     path_of(writer->blobs, str_of(name), path);
-    if (keep_existing(path, writer->size))
-        return store_folder_sync(folder, err);  // whoever put it there may not have come so far
-    if (fdatasync(writer->fd) < 0)
-        return disk_err(err, errno, "syncing", writer->path);
+    if (refuse_after_failure(writer->blobs, err) < 0)
+        return -1;
+    if (keep_existing(path, writer->size))  // whoever put it there may not have come so far
+        return sync_folder(writer->blobs, folder, err);
+    if (fdatasync(writer->fd) < 0) {
+        disk_err(err, errno, "syncing", writer->path);
+        return sync_failed(writer->blobs, err);
+    }
     if (rename(writer->path, path) < 0)
         return disk_err(err, errno, "naming", path);
     writer->path[0] = '\0';
-    return store_folder_sync(folder, err);
+    return sync_folder(writer->blobs, folder, err);
 }
 
 int blob_writer_finish(struct blob_writer *writer, char name[BLOB_NAME_LEN + 1], int64_t *size,

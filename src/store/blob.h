@@ -18,6 +18,9 @@ struct blob_writer;
 
 struct blobs *blobs_open(const char *folder,
                          struct err *err);  // makes it; removes leftovers of tmp
+// Calls fn, once and on any thread, when an fsync has failed. It is never tried again: whatever is
+// to be written after that is refused with ERR_UNAVAILABLE, and the server should end.
+void blobs_on_fatal(struct blobs *blobs, void (*fn)(void *arg, const struct err *err), void *arg);
 // The same for a folder that another process may be using: nothing is made or removed.
 // ERR_NOT_FOUND when it is not there.
 struct blobs *blobs_attach(const char *folder, struct err *err);

@@ -45,7 +45,10 @@ struct logs {
     pthread_mutex_t shared;  // held around the one connection of a database in memory
     struct logs_db *writer, *reader;
     bool in_memory;
-    bool dirty;       // the writer's: committed but not synced
+    bool dirty;   // the writer's: committed but not synced
+    bool broken;  // the writer's: an fsync failed
+    void (*on_fatal)(void *arg, const struct err *err);
+    void *arg;
     int64_t sync_at;  // ms, monotonic
     pthread_t writer_thread, reader_thread;
     bool writer_started, reader_started;
@@ -250,9 +253,21 @@ void logs_on_append(struct logs *logs, void (*fn)(void *arg, struct str service_
 static void sync_now(struct logs *logs)
 {
     struct err err = ERR_INIT;
-    if (logs->dirty && logs_db_sync(logs->writer, &err) < 0)
+    if (logs->dirty && !logs->broken && logs_db_sync(logs->writer, &err) < 0)
         log_error(logs->log, "logs", "%s", err.message);
     logs->dirty = false;
+}
+
+// A failed fsync is never tried again: what the disk holds is seen at the next start.
+static void check_broken(struct logs *logs)
+{
+    const struct err *why = logs_db_broken(logs->writer);
+    if (!why || logs->broken)
+        return;
+    logs->broken = true;
+    log_error(logs->log, "logs", "the writer stopped: %s", why->message);
+    if (logs->on_fatal)
+        logs->on_fatal(logs->arg, why);
 }
 
 // The next batch: the appends that wait, up to a size, or one step of a deletion. NULL: the store
@@ -303,6 +318,9 @@ static int run_batch(struct logs *logs, struct store_job *batch, bool *more, str
 {
     struct request *first = request_of(batch);
     int64_t deleted = 0;
+    if (logs->broken)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "logs: nothing is stored any more after a disk error; see the server's log");
     int failed = logs_db_begin(logs->writer, err);
     if (failed)
         return -1;
@@ -367,6 +385,7 @@ static void *writer_main(void *arg)
             write_batch(logs, batch);
         if (logs->dirty && (!batch || mono_ms() >= logs->sync_at))
             sync_now(logs);
+        check_broken(logs);
         if (batch)
             continue;
         pthread_mutex_lock(&logs->lock);
@@ -443,6 +462,8 @@ struct logs *logs_open(const struct logs_config *config, struct err *err)
 {
     struct logs *logs = mem_alloc(sizeof(*logs));
     logs->log = config->log;
+    logs->on_fatal = config->on_fatal;
+    logs->arg = config->arg;
     logs->mailbox = mailbox_new(config->loop);
     jobs_init(&logs->writes);
     jobs_init(&logs->reads);

@@ -38,6 +38,10 @@ struct logs_config {
     const char *path;  // data folder; NULL: in memory (tests)
     struct loop *loop;
     struct log *log;
+    // An fsync failed: nothing is written any more, and the server should end. May be NULL; runs
+    // once, on the writer's thread.
+    void (*on_fatal)(void *arg, const struct err *err);
+    void *arg;
 };
 struct logs *logs_open(const struct logs_config *config, struct err *err);
 void logs_close(struct logs *logs);

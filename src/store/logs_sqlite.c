@@ -10,11 +10,13 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "store/sqlite/sqlite_internal.h"
 #include "store/store_internal.h"
 
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX     10000
 #define SCHEMA        1
+#define CHECKPOINT    1000  // pages in the WAL that are worth copying
 
 struct logs_db {
     sqlite3 *sql;
@@ -24,6 +26,9 @@ struct logs_db {
     int64_t next_seq;   // the writer's
     int64_t saved_seq;  // as committed
     int wal_fd;         // for logs_db_sync
+    int wal_pages;      // after the last commit
+    bool broken;
+    struct err broken_by;
 };
 
 // The next seq is kept apart from the lines: it must not fall back when the newest are deleted.
@@ -40,13 +45,23 @@ static const char schema[] =
     "INSERT OR IGNORE INTO counter VALUES(1,1);"
     "PRAGMA user_version=1;";
 
+static void set_broken(struct logs_db *db, const struct err *err)
+{
+    if (!db->broken)
+        db->broken_by = *err;
+    db->broken = true;
+}
+
 static int fail(struct logs_db *db, const char *doing, struct err *err)
 {
     int code = sqlite3_extended_errcode(db->sql);
-    bool disk = (code & 0xff) == SQLITE_FULL || (code & 0xff) == SQLITE_IOERR;
-    return err_set(err, disk ? ERR_UNAVAILABLE : ERR_INTERNAL, "logs: %s: %s%s (SQLite code %d)",
-                   doing, sqlite3_errmsg(db->sql),
-                   (code & 0xff) == SQLITE_FULL ? " (disk full)" : "", code);
+    bool full = store_sqlite_full(db->sql, false);
+    bool disk = full || (code & 0xff) == SQLITE_IOERR;
+    err_set(err, disk ? ERR_UNAVAILABLE : ERR_INTERNAL, "logs: %s: %s%s (SQLite code %d)", doing,
+            sqlite3_errmsg(db->sql), full ? " (disk full)" : "", code);
+    if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
+        set_broken(db, err);
+    return -1;
 }
 
 static int exec(struct logs_db *db, const char *text, struct err *err)
@@ -125,6 +140,14 @@ static int set_up_writer(struct logs_db *db, struct err *err)
     return 0;
 }
 
+static int note_pages(void *arg, sqlite3 *sql, const char *name, int pages)
+{
+    (void)sql;
+    (void)name;
+    ((struct logs_db *)arg)->wal_pages = pages;
+    return SQLITE_OK;
+}
+
 struct logs_db *logs_db_open(const char *path, bool writer, struct err *err)
 {
     struct logs_db *db = mem_alloc(sizeof(*db));
@@ -138,6 +161,7 @@ struct logs_db *logs_db_open(const char *path, bool writer, struct err *err)
         return NULL;
     }
     sqlite3_busy_timeout(db->sql, 10000);
+    sqlite3_wal_hook(db->sql, note_pages, db);
     sqlite3_create_function(db->sql, "text_has", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
                             has_function, NULL, NULL);
     int failed = exec(db,
@@ -164,6 +188,8 @@ void logs_db_close(struct logs_db *db)
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
         sqlite3_finalize(all[i]);
     fd_close_at(&db->wal_fd);
+    if (db->broken)
+        sqlite3_db_config(db->sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_close(db->sql);
     mem_free(db->path);
     mem_free(db);
@@ -190,6 +216,21 @@ void logs_db_rollback(struct logs_db *db)
     db->next_seq = db->saved_seq;
 }
 
+// Not left to SQLite, which keeps the errors of its own checkpoints to itself. One that finds no
+// room is tried again after the next commit.
+static void copy_wal(struct logs_db *db)
+{
+    struct err err = ERR_INIT;
+    int rc = sqlite3_wal_checkpoint_v2(db->sql, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+        fail(db, "copying the WAL", &err);
+}
+
+const struct err *logs_db_broken(const struct logs_db *db)
+{
+    return db->broken ? &db->broken_by : NULL;
+}
+
 int logs_db_commit(struct logs_db *db, struct err *err)
 {
     int failed = 0;
@@ -202,6 +243,8 @@ int logs_db_commit(struct logs_db *db, struct err *err)
         return -1;
     }
     db->saved_seq = db->next_seq;
+    if (db->wal_pages >= CHECKPOINT)
+        copy_wal(db);
     return 0;
 }
 
@@ -259,9 +302,13 @@ int logs_db_sync(struct logs_db *db, struct err *err)
     snprintf(path, sizeof(path), "%s-wal", db->path);
     if (db->wal_fd < 0)
         db->wal_fd = open(path, O_RDWR | O_CLOEXEC);
-    if (db->wal_fd < 0 || fdatasync(db->wal_fd) < 0)
-        return err_errno(err, ERR_UNAVAILABLE, errno, "logs: syncing %s", path);
-    return 0;
+    if (db->wal_fd >= 0 && fdatasync(db->wal_fd) == 0)
+        return 0;
+    int cause = errno;
+    err_errno(err, ERR_UNAVAILABLE, cause, "logs: syncing %s", path);
+    if (db->wal_fd >= 0)
+        set_broken(db, err);
+    return -1;
 }
 
 // ── reading ──────────────────────────────────────────────────────────────────────────────────

@@ -29,5 +29,7 @@ MUST_CHECK int logs_db_delete(struct logs_db *db, const struct logs_part *part, 
 MUST_CHECK int logs_db_read(struct logs_db *db, struct logs_read *read, struct err *err);
 // Makes what was committed so far durable.
 MUST_CHECK int logs_db_sync(struct logs_db *db, struct err *err);
+// What failed so that nobody knows what the disk holds; NULL: nothing did.
+const struct err *logs_db_broken(const struct logs_db *db);
 
 #endif

@@ -35,9 +35,10 @@ struct store_driver {
     void (*undo)(struct tx *tx);
     bool (*alive)(const struct tx *tx);
 
-    // After each group, on the writer's thread: true asks for service() to be called on a reader.
-    bool (*after_commit)(struct tx *writer);
-    void (*service)(struct tx *reader);  // long upkeep that needs no writer (checkpoints)
+    // After each group, on the writer's thread: *wanted asks for service() to be called on a
+    // reader. Both fail when the disk can not be trusted any more: nothing is written after that.
+    int (*after_commit)(struct tx *writer, bool *wanted, struct err *err);
+    int (*service)(struct tx *reader, struct err *err);  // long upkeep (checkpoints)
 
     int (*get)(struct tx *, const struct entity *, struct str id, void *row, struct arena *,
                struct err *);

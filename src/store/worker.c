@@ -168,7 +168,8 @@ static void fatal_done(void *arg, struct err *err)
 static void writer_failed(struct workers *workers, const struct err *err)
 {
     struct jobs jobs;
-    atomic_store(&workers->failed, true);
+    if (atomic_exchange(&workers->failed, true))
+        return;  // a reader, which copies the WAL, was first
     log_error(workers->config.log, "store", "the writer stopped: %s", err->message);
     workers->fatal = (struct store_job){.done = fatal_done, .arg = workers, .err = *err};
     jobs_init(&jobs);
@@ -238,6 +239,18 @@ static void request_service(struct workers *workers)
     pthread_mutex_unlock(&workers->lock);
 }
 
+static void after_group(struct workers *workers)
+{
+    struct err err = ERR_INIT;
+    bool wanted = false;
+    if (atomic_load(&workers->failed))
+        return;
+    if (workers->driver->after_commit(workers->writer, &wanted, &err) < 0)
+        writer_failed(workers, &err);
+    else if (wanted)
+        request_service(workers);
+}
+
 static void *writer_main(void *arg)
 {
     struct workers *workers = arg;
@@ -255,8 +268,7 @@ static void *writer_main(void *arg)
         run_group(workers, group);
         atomic_fetch_sub(&workers->backlog, count);
         hand_out(workers, group);
-        if (workers->driver->after_commit(workers->writer))
-            request_service(workers);
+        after_group(workers);
     }
 }
 
@@ -286,7 +298,9 @@ static void *reader_main(void *arg)
         }
         pthread_mutex_unlock(&workers->lock);
         if (job->flags & JOB_SERVICE) {
-            workers->driver->service(reader->tx);
+            struct err err = ERR_INIT;
+            if (!atomic_load(&workers->failed) && workers->driver->service(reader->tx, &err) < 0)
+                writer_failed(workers, &err);
             pthread_mutex_lock(&workers->lock);
             workers->service_queued = false;
             continue;

@@ -98,13 +98,20 @@ static bool alive(const struct tx *base)
     return ((const struct memory_tx *)(const void *)base)->open;
 }
 
-static bool after_commit(struct tx *base)
+static int after_commit(struct tx *base, bool *wanted, struct err *err)
 {
     (void)base;
-    return false;
+    (void)err;
+    *wanted = false;
+    return 0;
 }
 
-static void service(struct tx *base) { (void)base; }
+static int service(struct tx *base, struct err *err)
+{
+    (void)base;
+    (void)err;
+    return 0;
+}
 
 // ── rows by id ───────────────────────────────────────────────────────────────────────────────
 

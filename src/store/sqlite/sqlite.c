@@ -15,11 +15,19 @@
 #define CHECKPOINT_PAGES 2000                // of 4 KiB: when the WAL is worth copying
 #define WAL_KEEP_BYTES   (64 * 1024 * 1024)  // the WAL file is cut to this after a burst
 
+// With the system's own words where SQLite has them: "unable to open" alone helps nobody.
+static int open_err(sqlite3 *sql, const char *path, struct err *err)
+{
+    int number = sql ? sqlite3_system_errno(sql) : ENOMEM;
+    const char *why = sql ? sqlite3_errmsg(sql) : "out of memory";
+    if (number == 0)
+        return err_set(err, ERR_INTERNAL, "store: opening %s: %s", path, why);
+    return err_errno(err, ERR_INTERNAL, number, "store: opening %s: %s", path, why);
+}
+
 static int exec(sqlite3 *sql, const char *text, const char *path, struct err *err)
 {
-    if (sqlite3_exec(sql, text, NULL, NULL, NULL) == SQLITE_OK)
-        return 0;
-    return err_set(err, ERR_INTERNAL, "store: %s: %s: %s", path, text, sqlite3_errmsg(sql));
+    return sqlite3_exec(sql, text, NULL, NULL, NULL) == SQLITE_OK ? 0 : open_err(sql, path, err);
 }
 
 static int configure(sqlite3 *sql, const char *path, bool writer, struct err *err)
@@ -44,8 +52,7 @@ static sqlite3 *open_file(const char *path, bool writer, struct err *err)
     sqlite3 *sql = NULL;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, &sql, flags, NULL) != SQLITE_OK) {
-        err_set(err, ERR_INTERNAL, "store: opening %s: %s", path,
-                sql ? sqlite3_errmsg(sql) : "out of memory");
+        open_err(sql, path, err);
         sqlite3_close(sql);
         return NULL;
     }
@@ -101,6 +108,8 @@ static int driver_open(const struct store_config *config, struct store_db **out,
 static void tx_close(struct tx *base)
 {
     struct sqlite_tx *tx = sqlite_of(base);
+    if (atomic_load(&tx->db->broken))  // the next start recovers from the WAL as it is
+        sqlite3_db_config(tx->sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     store_sqlite_finalize_all(tx);
     if (sqlite3_close(tx->sql) != SQLITE_OK)
         log_error(tx->db->log, "store", "closing %s: %s", tx->db->path, sqlite3_errmsg(tx->sql));
@@ -172,8 +181,10 @@ static int commit(struct tx *base, bool *fatal, struct err *err)
         return 0;
     }
     // A full disk gets better; after a failed write or fsync nobody knows what the disk holds.
-    int code = sqlite3_errcode(sqlite_of(base)->sql) & 0xff;
-    *fatal = code != SQLITE_FULL && code != SQLITE_BUSY;
+    struct sqlite_tx *tx = sqlite_of(base);
+    *fatal = !tx->full && (sqlite3_errcode(tx->sql) & 0xff) != SQLITE_BUSY;
+    if (*fatal)
+        atomic_store(&tx->db->broken, true);
     if (err->kind != ERR_UNAVAILABLE)
         err->kind = ERR_UNAVAILABLE;
     rollback(base);
@@ -213,32 +224,47 @@ static int wal_hook(void *arg, sqlite3 *sql, const char *name, int pages)
     return SQLITE_OK;
 }
 
-// Copies what is in the WAL at this moment; neither readers nor the writer wait for it.
-static void copy_wal(struct sqlite_tx *tx)
+// Copies what is in the WAL at this moment; neither readers nor the writer wait for it. Without
+// room everything stays in the WAL, and it is tried again with the next commits.
+static int copy_wal(struct sqlite_tx *tx, struct err *err)
 {
     int pages = 0, copied = 0;
+    struct err why = ERR_INIT;
     int rc = sqlite3_wal_checkpoint_v2(tx->sql, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &copied);
-    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
-        log_warn(tx->db->log, "store", "copying the WAL of %s: %s", tx->db->path,
-                 sqlite3_errmsg(tx->sql));
-}
-
-static bool after_commit(struct tx *base)
-{
-    struct sqlite_tx *tx = sqlite_of(base);
-    if (atomic_exchange(&tx->db->wal_copied, false)) {
-        copy_wal(tx);  // the little that is left; then the next commit starts the WAL anew
-        atomic_store(&tx->db->wal_pages, 0);
-        return false;
+    if (rc == SQLITE_OK || rc == SQLITE_BUSY)
+        return 0;
+    tx->copying = true;
+    store_sqlite_err(tx, "copying the WAL", &why);
+    tx->copying = false;
+    if (tx->full || (rc & 0xff) != SQLITE_IOERR) {
+        log_warn(tx->db->log, "store", "%s", why.message);
+        return 0;
     }
-    return atomic_load(&tx->db->wal_pages) >= CHECKPOINT_PAGES;
+    atomic_store(&tx->db->broken, true);
+    *err = why;
+    return -1;
 }
 
-static void service(struct tx *base)
+static int after_commit(struct tx *base, bool *wanted, struct err *err)
 {
     struct sqlite_tx *tx = sqlite_of(base);
-    copy_wal(tx);
+    *wanted = false;
+    if (atomic_exchange(&tx->db->wal_copied, false)) {
+        // The little that is left; then the next commit starts the WAL anew.
+        atomic_store(&tx->db->wal_pages, 0);
+        return copy_wal(tx, err);
+    }
+    *wanted = atomic_load(&tx->db->wal_pages) >= CHECKPOINT_PAGES;
+    return 0;
+}
+
+static int service(struct tx *base, struct err *err)
+{
+    struct sqlite_tx *tx = sqlite_of(base);
+    if (copy_wal(tx, err) < 0)
+        return -1;
     atomic_store(&tx->db->wal_copied, true);
+    return 0;
 }
 
 static struct tx *tx_open_hooked(struct store_db *db, bool writer, struct err *err)

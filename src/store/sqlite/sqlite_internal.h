@@ -23,6 +23,7 @@ struct store_db {
     struct log *log;
     atomic_int wal_pages;    // after the last commit
     atomic_bool wal_copied;  // a reader copied most of the WAL: the writer may finish it
+    atomic_bool broken;      // the disk failed: nothing is synced any more, not at the close either
 };
 
 enum fixed_statement {
@@ -71,6 +72,8 @@ struct sqlite_tx {
     struct table tables[TABLES_MAX];
     struct cached cache[STATEMENTS_MAX];
     uint64_t uses;
+    bool full;     // what failed last did so for want of room
+    bool copying;  // the WAL, just now
 };
 
 static inline struct sqlite_tx *sqlite_of(struct tx *tx) { return (struct sqlite_tx *)(void *)tx; }
@@ -86,8 +89,12 @@ void store_sqlite_finalize_all(struct sqlite_tx *tx);
 // Runs a statement that gives no rows, and resets it.
 int store_sqlite_run(struct sqlite_tx *tx, sqlite3_stmt *statement, const char *doing,
                      struct err *err);
-// Fills err from the connection's last error. ERR_UNAVAILABLE for a full or failing disk.
+// Fills err from the connection's last error. ERR_UNAVAILABLE for a full or failing disk; tx->full
+// says which.
 int store_sqlite_err(struct sqlite_tx *tx, const char *doing, struct err *err);
+
+// Whether what failed last did so because the disk or the quota is full; `copying`: the WAL.
+bool store_sqlite_full(sqlite3 *sql, bool copying);
 
 void store_sqlite_bind_text(sqlite3_stmt *statement, int at, struct str text);  // absent: NULL
 void store_sqlite_bind_int(sqlite3_stmt *statement, int at, int64_t n);         // INT_NONE: NULL

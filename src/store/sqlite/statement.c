@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "store/sqlite/sqlite_internal.h"
 
@@ -46,20 +48,49 @@ static const char *const fixed_sql[FIXED_COUNT] = {
     [FIXED_BLOB_USED] = "SELECT 1 FROM items WHERE blob=?1 LIMIT 1",
 };
 
+// SQLite's files remember the errno: commits write the WAL, copying it writes the database. 0: it
+// is not known.
+static int file_errno(sqlite3 *sql, bool copying)
+{
+    int which = copying ? SQLITE_FCNTL_FILE_POINTER : SQLITE_FCNTL_JOURNAL_POINTER, number = 0;
+    sqlite3_file *file = NULL;
+    if (sqlite3_file_control(sql, "main", which, &file) != SQLITE_OK || !file || !file->pMethods ||
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &number) != SQLITE_OK)
+        return 0;
+    return number;
+}
+
+// A full quota is the same as a full disk, but SQLite takes it for an error of the disk.
+bool store_sqlite_full(sqlite3 *sql, bool copying)
+{
+    int code = sqlite3_extended_errcode(sql);
+    return (code & 0xff) == SQLITE_FULL ||
+           (code == SQLITE_IOERR_WRITE && file_errno(sql, copying) == EDQUOT);
+}
+
+// SQLite calls the database malformed also when a page cannot be read.
+static int disk_err(struct sqlite_tx *tx, const char *doing, int code, struct err *err)
+{
+    int number = (code & 0xff) == SQLITE_IOERR ? file_errno(tx->sql, tx->copying) : 0;
+    return err_set(err, ERR_UNAVAILABLE, "store: %s: the disk failed: %s%s%s (SQLite code %d)",
+                   doing, sqlite3_errmsg(tx->sql), number ? ": " : "",
+                   number ? strerror(number) : "", code);
+}
+
 int store_sqlite_err(struct sqlite_tx *tx, const char *doing, struct err *err)
 {
     int code = sqlite3_extended_errcode(tx->sql);
     const char *why = sqlite3_errmsg(tx->sql);
     if (tx->rows)
         row_cache_clear(tx->rows);  // SQLite may have undone the whole transaction
-    switch (code & 0xff) {
+    tx->full = store_sqlite_full(tx->sql, tx->copying);
+    switch (tx->full ? SQLITE_FULL : code & 0xff) {
     case SQLITE_FULL:
         return err_set(err, ERR_UNAVAILABLE,
                        "store: %s: disk full; free some space below %s and try again", doing,
                        tx->db->folder);
     case SQLITE_IOERR:
-        return err_set(err, ERR_UNAVAILABLE, "store: %s: the disk failed: %s (SQLite code %d)",
-                       doing, why, code);
+    case SQLITE_CORRUPT: return disk_err(tx, doing, code, err);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return err_set(err, ERR_UNAVAILABLE, "store: %s: another program holds %s: %s", doing,
