@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests: units and contracts in C (cmocka), the rest in Python (pytest). tools/run_tests.py runs the
 # suites in order; `make test SUITES="unit api"` picks some of them.
-.PHONY: bench lint test unit unit-programs
+.PHONY: bench lint preload test unit unit-programs
 test:  ## run every test suite (SUITES="unit api": only these)
 	@tools/setup test
 	@python3 tools/run_tests.py $(SUITES)
@@ -34,3 +34,14 @@ $(BUILD)/tests/test_leases: $(patsubst tests/%.c,$(BUILD)/obj/tests/%.o,$(wildca
 	@mkdir -p $(dir $@)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcmocka -lm
 .SECONDARY:
+
+# Libraries for LD_PRELOAD (tests/fault/preload): plain C, also beside a sanitized server.
+PRELOAD_FLAGS := -std=gnu17 -D_GNU_SOURCE -g -O1 $(WARN) -fPIC -shared -fno-builtin
+PRELOAD := $(BUILD)/tests/preload.so $(BUILD)/tests/preload_memory.so
+preload: $(PRELOAD)
+$(BUILD)/tests/preload.so: $(addprefix tests/fault/preload/,fault.c record.c files.c calls.c clock.c)
+$(BUILD)/tests/preload_memory.so: $(addprefix tests/fault/preload/,fault.c memory.c)
+$(PRELOAD): tests/fault/preload/fault.h
+	@mkdir -p $(dir $@)
+	@echo "  CC    $@"
+	@$(CC) $(PRELOAD_FLAGS) -o $@ $(filter %.c,$^) -ldl -pthread

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A disk that is full or fails: nothing accepted is lost, and everybody is told what is wrong."""
+import threading
+import time
+
+import pytest
+import requests
+
+import counting
+import faults
+import harness
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = faults.Server(tmp_path / "server").start()
+    yield server
+    server.control.disarm()
+    problems = [line for line in server.close() if "ended with status" not in line]
+    assert not problems, "\n".join(problems)
+
+
+def sentence(answer):
+    """What an answer with an error says; it has to be one with a form."""
+    error = answer.json()
+    assert error["statusCode"] == answer.status_code and len(error["message"]) > 20, error
+    return error["message"]
+
+
+def dataset_of(api, service):
+    project = api.get(f"/services/{service}")["projectId"]
+    return api.post("/datasets", {"name": "data", "projects": [project]})["id"]
+
+
+def kill_agents(server):
+    for ids in server.supervisors().values():
+        faults.kill(ids["pid"])
+
+
+def told(server, position):
+    print("     ", *sorted({line[:150].split(" (request")[0] for line in server.errors(position)})[:6], sep="\n      ")
+
+
+# ── no room ──────────────────────────────────────────────────────────────────────────────────
+
+FULL = [("ENOSPC", "drover.db-wal"), ("EDQUOT", "drover.db-wal"), ("ENOSPC", "drover.db$"), ("EDQUOT", "drover.db$"),
+        ("ENOSPC", "logs.db"), ("EDQUOT", "logs.db"), ("ENOSPC", "run/"), ("ENOSPC", "blobs/"), ("EDQUOT", "blobs/"),
+        ("ENOSPC", ""), ("EDQUOT", "")]
+
+
+def while_full(server, api, service, load, dataset, where):
+    """Refusals with a sentence; reading goes on; a new agent's folder cannot be made."""
+    if where in ("run/", ""):
+        kill_agents(server)
+    time.sleep(1.5)
+    answers = [api.call("POST", f"/executions/{service}", load.body(-1)),
+               harness.upload(api, dataset, f"/full/{where.strip('/-$')}", b"x" * 100000)]
+    if answers[0].ok:
+        load.accepted[answers[0].json()["id"]] = -1
+    for answer in answers:
+        if not answer.ok:
+            assert answer.status_code in (503, 507), answer.text
+            assert "disk full" in sentence(answer), answer.text
+    refused = "drover.db-wal" in where or not where
+    assert (not answers[0].ok) == refused, answers[0].text
+    assert (not answers[1].ok) == (refused or "blobs" in where), answers[1].text
+    assert api.get(f"/services/{service}")["id"] == service
+    assert counting.open_ones(api, service) >= 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("error, where", FULL)
+def test_disk_is_full(server, tmp_path, error, where):
+    """Full under load, and room again: it goes on by itself."""
+    api, service = counting.deploy(server)
+    dataset = dataset_of(api, service)
+    with counting.Load(api, service, tmp_path / "runs") as load:
+        load.wait_more(100)
+        position = server.log_position()
+        with server.control.failing("write truncate mkdir", error, match=where):
+            while_full(server, api, service, load, dataset, where)
+        assert server.process.poll() is None, server.tail()
+        load.wait_more(100)
+    counting.verdict(api, load, 1, where in ("run/", ""), f"full disk ({error} below {where or 'everything'}: "
+                     f"{server.control.get('failed')} calls failed, refused {dict(load.refusals)})")
+    told(server, position)
+    assert server.starts == 1
+
+
+# ── short writes ─────────────────────────────────────────────────────────────────────────────
+
+@pytest.mark.timeout(300)
+def test_short_writes(server, tmp_path):
+    """Every write everywhere writes half: whoever writes has to go on with the rest."""
+    with server.control.failing("write", short=True):
+        api, service = counting.deploy(server)
+        dataset = dataset_of(api, service)
+        with counting.Load(api, service, tmp_path / "runs") as load:
+            load.wait_more(300)
+            assert harness.upload(api, dataset, "/short", b"x" * 100001).ok
+        counting.verdict(api, load, server.control.get("failed"), False, "short writes")
+    assert not load.refusals
+
+
+# ── errors that are not about room ───────────────────────────────────────────────────────────
+
+# call, errno, below: whether the server has to end (None: it may). An fsync that fails is never tried again.
+BROKEN = [("fsync", "EIO", "drover.db-wal", True), ("fsync", "ENOSPC", "drover.db-wal", True),
+          ("fsync", "EIO", "drover.db$", True), ("fsync", "EIO", "logs.db-wal", True),
+          ("fsync", "EIO", "logs.db$", True), ("fsync", "EIO", "blobs/tmp/", True),
+          ("fsync", "EDQUOT", "blobs/", True), ("write", "EIO", "drover.db-wal", True),
+          ("write", "EIO", "drover.db$", True), ("write", "EROFS", "drover.db", True),
+          ("write", "EIO", "logs.db", False), ("write", "EIO", "blobs/", False), ("rename", "EIO", "blobs/", False),
+          ("open rename write", "EIO", "run/", False), ("read", "EIO", "drover.db", None)]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("calls, error, where, ends", BROKEN)
+def test_disk_fails(server, tmp_path, calls, error, where, ends):
+    api, service = counting.deploy(server)
+    dataset = dataset_of(api, service)
+    noise = threading.Event()
+    with counting.Load(api, service, tmp_path / "runs") as load:
+        load.wait_more(100)
+        position = server.log_position()
+        uploads = threading.Thread(target=make_noise, args=(api, dataset, noise))
+        with server.control.failing(calls, error, match=where):
+            uploads.start()
+            if where == "run/":
+                kill_agents(server)
+            if ends:
+                server.wait_end(60)
+            else:
+                time.sleep(2)
+        noise.set()
+        uploads.join()
+        failed = server.control.get("failed")
+        assert failed > 0
+        if ends or (ends is None and server.process.poll() is not None):
+            assert server.wait_end() == 1
+            errors = [line for line in server.errors(position) if "the store failed and the server ends" in line]
+            assert len(errors) == 1, server.tail()
+            server.start()
+        assert server.process.poll() is None, server.tail()
+        load.wait_more(100)
+    counting.verdict(api, load, 1, where == "run/", f"disk error ({error} of {calls} below {where}: {failed} calls failed, "
+                     f"refused {dict(load.refusals)})")
+    told(server, position)
+    assert ends is None or server.starts == 1 + ends
+    if calls == "fsync":
+        assert failed == 1, f"a failed fsync was tried again: {failed}"
+
+
+def make_noise(api, dataset, stop):
+    """Uploads, so that blobs are written, until told to stop."""
+    number = 0
+    while not stop.is_set():
+        number += 1
+        try:
+            answer = harness.upload(api, dataset, f"/noise/{number}", b"%d" % number * 5000)
+            assert answer.ok or answer.status_code == 503 and sentence(answer), answer.text
+        except requests.RequestException:
+            pass
+        time.sleep(0.01)
+
+
+# ── the start ────────────────────────────────────────────────────────────────────────────────
+
+START = [("open", "ENOSPC", "drover.lock"), ("write", "ENOSPC", "drover.lock"), ("open", "EIO", "drover.db$"),
+         ("write", "ENOSPC", "drover.db"), ("fsync", "EIO", "drover.db"), ("open", "EROFS", ""),
+         ("mkdir", "EROFS", ""), ("write", "ENOSPC", "jwt-key"), ("fsync", "EIO", "jwt-key"),
+         ("rename", "EIO", "jwt-key"), ("write", "ENOSPC", "admin-key"), ("rename", "EIO", "admin-password"),
+         ("mkdir", "ENOSPC", "blobs"), ("fsync", "EIO", "blobs"), ("open", "EMFILE", "logs.db"),
+         ("write", "ENOSPC", "logs.db"), ("fsync", "EIO", "data$")]
+
+
+@pytest.mark.parametrize("calls, error, where", START)
+def test_start_on_a_failing_disk(tmp_path, calls, error, where):
+    """It ends with a sentence and exit code 1, and the next start is one like the first."""
+    server = faults.Server(tmp_path / "server")
+    server.control.arm(calls, error, match=where)
+    try:
+        with pytest.raises(AssertionError, match="the server ended with 1"):
+            server.start()
+        said = [line for line in server.errors() if "cannot start" in line]
+        assert len(said) == 1, server.tail()
+        assert server.control.get("failed") > 0
+        server.control.disarm()
+        server.start()
+        api = harness.Api(server, (server.data / "admin-key").read_text().strip())
+        api.post("/projects", {"name": "after"})
+        assert (server.data / "admin-password").stat().st_size > 8
+    finally:
+        server.control.disarm()
+        problems = server.close()
+    assert not problems, problems
+    print(f"\n    {error} of {calls} at {where or 'everything'}: {said[0][:180]}")
