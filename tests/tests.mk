@@ -45,3 +45,8 @@ $(PRELOAD): tests/fault/preload/fault.h
 	@mkdir -p $(dir $@)
 	@echo "  CC    $@"
 	@$(CC) $(PRELOAD_FLAGS) -o $@ $(filter %.c,$^) -ldl -pthread
+
+# Opens images of a disk after a power loss (tests/fault/test_power.py).
+$(BUILD)/tests/power: $(BUILD)/obj/tests/fault/power.o $(BUILD)/obj/tests/fault/disk_model.o $(ARCHIVE)
+	@mkdir -p $(dir $@)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm

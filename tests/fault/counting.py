@@ -89,6 +89,26 @@ def deploy(server, **settings):
     return api, service["id"]
 
 
+def sentence(answer):
+    """What an answer with an error says; it has to be one with a form."""
+    error = answer.json()
+    assert error["statusCode"] == answer.status_code and len(error["message"]) > 20, error
+    return error["message"]
+
+
+def upload_until(api, dataset, stop):
+    """Uploads, so that blobs are written, until told to stop."""
+    number = 0
+    while not stop.is_set():
+        number += 1
+        try:
+            answer = harness.upload(api, dataset, f"/noise/{number}", b"%d" % number * 5000)
+            assert answer.ok or answer.status_code == 503 and sentence(answer), answer.text
+        except requests.RequestException:
+            pass
+        time.sleep(0.01)
+
+
 def every(api, service):
     """All executions of the service, by id."""
     found, page = {}, 0

@@ -4,7 +4,6 @@ import threading
 import time
 
 import pytest
-import requests
 
 import counting
 import faults
@@ -18,13 +17,6 @@ def server(tmp_path):
     server.control.disarm()
     problems = [line for line in server.close() if "ended with status" not in line]
     assert not problems, "\n".join(problems)
-
-
-def sentence(answer):
-    """What an answer with an error says; it has to be one with a form."""
-    error = answer.json()
-    assert error["statusCode"] == answer.status_code and len(error["message"]) > 20, error
-    return error["message"]
 
 
 def dataset_of(api, service):
@@ -60,7 +52,7 @@ def while_full(server, api, service, load, dataset, where):
     for answer in answers:
         if not answer.ok:
             assert answer.status_code in (503, 507), answer.text
-            assert "disk full" in sentence(answer), answer.text
+            assert "disk full" in counting.sentence(answer), answer.text
     refused = "drover.db-wal" in where or not where
     assert (not answers[0].ok) == refused, answers[0].text
     assert (not answers[1].ok) == (refused or "blobs" in where), answers[1].text
@@ -123,7 +115,7 @@ def test_disk_fails(server, tmp_path, calls, error, where, ends):
     with counting.Load(api, service, tmp_path / "runs") as load:
         load.wait_more(100)
         position = server.log_position()
-        uploads = threading.Thread(target=make_noise, args=(api, dataset, noise))
+        uploads = threading.Thread(target=counting.upload_until, args=(api, dataset, noise))
         with server.control.failing(calls, error, match=where):
             uploads.start()
             if where == "run/":
@@ -149,19 +141,6 @@ def test_disk_fails(server, tmp_path, calls, error, where, ends):
     assert ends is None or server.starts == 1 + ends
     if calls == "fsync":
         assert failed == 1, f"a failed fsync was tried again: {failed}"
-
-
-def make_noise(api, dataset, stop):
-    """Uploads, so that blobs are written, until told to stop."""
-    number = 0
-    while not stop.is_set():
-        number += 1
-        try:
-            answer = harness.upload(api, dataset, f"/noise/{number}", b"%d" % number * 5000)
-            assert answer.ok or answer.status_code == 503 and sentence(answer), answer.text
-        except requests.RequestException:
-            pass
-        time.sleep(0.01)
 
 
 # ── the start ────────────────────────────────────────────────────────────────────────────────

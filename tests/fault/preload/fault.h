@@ -52,9 +52,10 @@ struct fault_control {
     _Atomic uint64_t syncs;   // fsyncs below root since the start
     _Atomic uint32_t recording;
     uint32_t only_pid;  // 0: whoever has the library
-    char match[512];    // the path has to hold one of these texts ("…$": end so), joined by '|'; "": any
-    char root[512];     // and lie below this folder
-    char last[256];     // what failed last
+    char match[512];  // the path has to hold one of these texts ("…$": end so), joined by '|'; "":
+                      // any
+    char root[512];  // and lie below this folder
+    char last[256];  // what failed last
 };
 
 extern struct fault_control *fault_page;  // NULL: nothing is to be changed
