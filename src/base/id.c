@@ -2,8 +2,15 @@
 #include "base/id.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
+
+#include "base/mem.h"
+
+// By how much the random part grows at most while the time does not: there is room for some 16
+// million ids before the next millisecond has to be begun.
+#define STEP_BITS 24
 
 void random_fill(void *at, size_t len)
 {
@@ -28,16 +35,97 @@ static void put_hex(char *out, const unsigned char *bytes, size_t count)
     }
 }
 
-struct str id_new(int64_t now_ms, struct arena *arena)
+static void put_48(unsigned char *out, uint64_t value)
+{
+    for (int i = 0; i < 6; i++)
+        out[i] = (unsigned char)(value >> (40 - 8 * i));
+}
+
+static struct str id_of(uint64_t time, uint64_t low, struct arena *arena)
 {
     unsigned char bytes[ID_LEN / 2];
-    uint64_t time = now_ms < 0 ? 0 : (uint64_t)now_ms;
-    for (int i = 0; i < 6; i++)
-        bytes[i] = (unsigned char)(time >> (40 - 8 * i));
-    random_fill(bytes + 6, 6);
+    put_48(bytes, time);
+    put_48(bytes + 6, low);
     char *out = arena_alloc(arena, ID_LEN + 1);
     put_hex(out, bytes, sizeof(bytes));
     return (struct str){out, ID_LEN};
+}
+
+static uint64_t random_bits(int count)
+{
+    uint64_t bits;
+    random_fill(&bits, sizeof(bits));
+    return bits >> (64 - count);
+}
+
+struct str id_new(int64_t now_ms, struct arena *arena)
+{
+    return id_of(now_ms < 0 ? 0 : (uint64_t)now_ms, random_bits(48), arena);
+}
+
+struct id_source {
+    pthread_mutex_t lock;
+    uint64_t time, low;  // of the newest id, guarded by lock
+};
+
+struct id_source *id_source_new(void)
+{
+    struct id_source *source = mem_alloc(sizeof(*source));
+    pthread_mutex_init(&source->lock, NULL);
+    return source;
+}
+
+void id_source_free(struct id_source *source)
+{
+    if (!source)
+        return;
+    pthread_mutex_destroy(&source->lock);
+    mem_free(source);
+}
+
+struct str id_next(struct id_source *source, int64_t now_ms, struct arena *arena)
+{
+    uint64_t now = now_ms < 0 ? 0 : (uint64_t)now_ms, low = random_bits(48);
+    pthread_mutex_lock(&source->lock);
+    if (now > source->time) {
+        source->time = now;
+        source->low = low >> 1;  // leaves room to step
+    } else {
+        source->low += 1 + (low & (((uint64_t)1 << STEP_BITS) - 1));
+        if (source->low >> 48) {  // all of this millisecond are used up
+            source->time++;
+            source->low = low >> 1;
+        }
+    }
+    uint64_t time = source->time;
+    low = source->low;
+    pthread_mutex_unlock(&source->lock);
+    return id_of(time, low, arena);
+}
+
+static bool take_hex(const char *at, size_t count, uint64_t *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < count; i++) {
+        char c = at[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        *out = *out << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return true;
+}
+
+void id_source_seen(struct id_source *source, struct str id)
+{
+    uint64_t time, low;
+    if (id.len != ID_LEN || !take_hex(id.at, 12, &time) || !take_hex(id.at + 12, 12, &low))
+        return;
+    pthread_mutex_lock(&source->lock);
+    if (time > source->time || (time == source->time && low > source->low)) {
+        source->time = time;
+        source->low = low;
+    }
+    pthread_mutex_unlock(&source->lock);
 }
 
 struct str uuid_new(struct arena *arena)

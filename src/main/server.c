@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "base/id.h"
 #include "base/mem.h"
 #include "control/control.h"
 #include "net/http_server.h"
@@ -302,6 +303,7 @@ static void close_all(struct server *server)
         events_free(p->events);
     http_listener_close(server->listener);
     metrics_free(p->metrics);
+    id_source_free(p->ids);
     log_free(p->log);
     arena_free(server->arena);
 }
@@ -316,6 +318,7 @@ static int start(struct server *server, struct err *err)
     p->clock = clock_system();
     p->settings = &server->settings;
     p->metrics = metrics_new();
+    p->ids = id_source_new();
     p->events = events_new();
     p->loop = loop_new();
     if (find_self(server, err) || open_state(server, err) || open_work(server, err))

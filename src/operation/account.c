@@ -162,7 +162,7 @@ int api_key_create(struct op *op, struct str user_id, struct str description, st
     if (account_get(op, user_id, &user, err))
         return -1;
     entity_clear(&api_key_entity, out);
-    out->id = id_new(op->now, op->arena);
+    out->id = op_id(op);
     out->user_id = user_id;
     out->description = description.at ? description : STR("");
     out->creator = op->caller.user_id;

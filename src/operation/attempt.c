@@ -162,7 +162,7 @@ int execution_progress(struct op *op, const struct dispatch_progress *progress,
         return state < 0 ? -1 : 0;
     struct execution_status entry;
     entity_clear(&execution_status_entity, &entry);
-    entry.id = id_new(op->now, op->arena);
+    entry.id = op_id(op);
     entry.execution_id = execution.id;
     entry.status = STR("in-progress");
     entry.message = progress->message;
@@ -200,7 +200,7 @@ static int requeue(struct op *op, const struct execution *execution, const struc
         return 0;
     struct execution_status entry;
     entity_clear(&execution_status_entity, &entry);
-    entry.id = id_new(op->now, op->arena);
+    entry.id = op_id(op);
     entry.execution_id = execution->id;
     entry.status = STR("rerun");
     entry.message = end->reason;

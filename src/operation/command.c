@@ -50,7 +50,7 @@ int command_create(struct op *op, const char *type, struct str project_id, struc
                    struct command *out, struct err *err)
 {
     entity_clear(&command_entity, out);
-    out->id = id_new(op->now, op->arena);
+    out->id = op_id(op);
     out->project_id = project_id;
     out->type = str_of(type);
     out->status = STR("created");
@@ -130,7 +130,7 @@ static int check_batch(struct op *op, const struct service *service, struct batc
                        struct err *err)
 {
     const struct service_functions *functions;
-    struct str some_id = id_new(op->now, op->arena);
+    struct str some_id = op_id(op);
     const struct item item = {.id = some_id, .dataset_id = some_id};
     struct execution_request request = {.service = service};
     if (execution_functions_of(op, NULL, service, &functions, err))

@@ -34,7 +34,7 @@ int dataset_create(struct op *op, struct dataset *row, struct err *err)
     if (err->kind != ERR_NOT_FOUND)
         return -1;
     *err = ERR_INIT;
-    row->id = id_new(op->now, op->arena);
+    row->id = op_id(op);
     row->creator = op->caller.user_id;
     row->created_at = row->updated_at = op->now;
     row->items_count = 0;

@@ -90,7 +90,7 @@ static int check_queue(struct op *op, const struct service *service, struct err 
 static void fill(struct op *op, const struct service *service, const struct str package_name,
                  struct execution *out)
 {
-    out->id = id_new(op->now, op->arena);
+    out->id = op_id(op);
     out->project_id = service->project_id;
     out->org_id = service->org_id;
     out->service_id = service->id;
@@ -201,7 +201,7 @@ static int keep_end(struct op *op, const struct execution *execution, struct err
 {
     struct execution_status entry;
     entity_clear(&execution_status_entity, &entry);
-    entry.id = id_new(op->now, op->arena);
+    entry.id = op_id(op);
     entry.execution_id = execution->id;
     entry.status = execution->status;
     entry.message = execution->status_message;
@@ -373,7 +373,7 @@ static int record_progress(struct op *op, const struct report *report, struct ex
 {
     struct execution_status entry;
     entity_clear(&execution_status_entity, &entry);
-    entry.id = id_new(op->now, op->arena);
+    entry.id = op_id(op);
     entry.execution_id = execution->id;
     entry.status = STR("in-progress");
     entry.message = report->message;

@@ -77,7 +77,7 @@ static int find(struct op *op, struct str dataset_id, struct str path, struct it
 static void begin(struct op *op, const struct dataset *dataset, struct str path, struct item *item)
 {
     entity_clear(&item_entity, item);
-    item->id = id_new(op->now, op->arena);
+    item->id = op_id(op);
     item->dataset_id = dataset->id;
     item->project_id = dataset->project_id;
     item->annotations_count = 0;

@@ -9,6 +9,12 @@ int64_t fence_next(const struct platform *platform)
     return platform->fences->epoch << 32 | ++platform->fences->last;
 }
 
+struct str op_id(struct op *op)
+{
+    return op->platform->ids ? id_next(op->platform->ids, op->now, op->arena)
+                             : id_new(op->now, op->arena);
+}
+
 void op_event(struct op *op, const struct event *event)
 {
     struct event *copy = arena_new_of(op->arena, struct event);
@@ -63,7 +69,7 @@ int op_audit_more(struct op *op, const char *action, const struct entity *entity
 {
     struct audit entry;
     entity_clear(&audit_entity, &entry);
-    entry.id = id_new(op->now, op->arena);
+    entry.id = op_id(op);
     entry.at = op->now;
     entry.user_id = op->caller.user_id.at ? op->caller.user_id : STR("system");
     entry.action = str_of(action);

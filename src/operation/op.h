@@ -22,6 +22,7 @@
 #include "store/store.h"
 
 struct loop;
+struct id_source;
 struct tokens;
 
 // The numbers that order deliveries and reruns: (epoch of this start, counter), so they always grow
@@ -44,6 +45,7 @@ struct platform {
     struct events *events;
     struct tokens *tokens;  // signs and verifies JWTs (operation/token.h)
     struct fences *fences;
+    struct id_source *ids;  // NULL: ids follow the clock, also backwards
     struct str org_id;  // the default organisation
 };
 
@@ -81,6 +83,9 @@ static inline const struct limits *op_limits(const struct op *op)
 {
     return &op->platform->settings->limits;
 }
+
+// A new row's id. Any thread.
+struct str op_id(struct op *op);
 
 // The next fence. Any thread.
 int64_t fence_next(const struct platform *platform);

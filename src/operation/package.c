@@ -272,7 +272,7 @@ int package_create(struct op *op, const struct project *project, struct json bod
 {
     if (entity_decode(&package_entity, body, DECODE_CREATE, op_limits(op), out, op->arena, err))
         return -1;
-    out->id = id_new(op->now, op->arena);
+    out->id = op_id(op);
     out->project_id = project->id;
     out->creator = out->updated_by = op->caller.user_id;
     out->created_at = out->updated_at = op->now;

@@ -121,7 +121,7 @@ int service_create(struct op *op, const struct project *project, struct json bod
     struct json given;
     if (entity_decode(&service_entity, body, DECODE_CREATE, op_limits(op), out, op->arena, err))
         return -1;
-    out->id = id_new(op->now, op->arena);
+    out->id = op_id(op);
     out->project_id = project->id;
     out->org_id = project->org_id;
     out->bot_user = service_bot(out->id, op->arena);

@@ -62,11 +62,29 @@ static int make_admin(struct op *op, struct start *start, struct err *err)
     return secret_file_write(start->result->key_file, jwt, err);
 }
 
+// Ids go on growing also when the clock was set back while no server ran.
+static int see_newest(struct op *op, const struct entity *entity, struct err *err)
+{
+    const struct field *id = entity_field(entity, STR("id"));
+    struct query query = {.sort = {{.field = id, .descending = true}}, .sort_count = 1, .limit = 1};
+    void *row;
+    size_t count;
+    if (!op->platform->ids)
+        return 0;
+    if (tx_select(op->tx, entity, &query, op->arena, &row, &count, err))
+        return -1;
+    if (count > 0)
+        id_source_seen(op->platform->ids, *field_text(id, row));
+    return 0;
+}
+
 static int prepare_work(struct op *op, void *arg, struct err *err)
 {
     struct start *start = arg;
     struct str org_id;
-    if (next_epoch(op, start, err) || tx_meta_get(op->tx, ORG_KEY, start->arena, &org_id, err))
+    if (see_newest(op, &execution_entity, err) || see_newest(op, &execution_status_entity, err) ||
+        see_newest(op, &audit_entity, err) || next_epoch(op, start, err) ||
+        tx_meta_get(op->tx, ORG_KEY, start->arena, &org_id, err))
         return -1;
     if (org_id.at) {
         start->platform->org_id = org_id;

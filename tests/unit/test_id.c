@@ -85,10 +85,34 @@ static void random_bytes_are_spread(void **state)
         assert_in_range(counts[i], 190, 590);
 }
 
+static void ids_grow_when_the_clock_steps_back(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena *arena = arena_new();
+    struct id_source *source = id_source_new();
+    struct str previous = id_next(source, 1700000000000, arena);
+    for (int i = 0; i < 100000; i++) {
+        struct str id = id_next(source, 1700000000000 - 86400000 + i, arena);
+        assert_true(str_cmp(id, previous) > 0);
+        previous = id;
+    }
+    struct str later = id_next(source, 1700000100000, arena);
+    assert_true(str_cmp(later, previous) > 0);
+    id_source_free(source);
+    // Another process goes on from the newest id.
+    source = id_source_new();
+    id_source_seen(source, later);
+    id_source_seen(source, previous);
+    id_source_seen(source, STR("no id"));
+    assert_true(str_cmp(id_next(source, 1600000000000, arena), later) > 0);
+    id_source_free(source);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_sort_by_time_and_differ),
+        cmocka_unit_test(ids_grow_when_the_clock_steps_back),
         cmocka_unit_test(validity_is_about_form),
         cmocka_unit_test(uuids_are_version_4),
         cmocka_unit_test(secrets_have_the_length_asked_for),
