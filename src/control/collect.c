@@ -7,6 +7,7 @@
 #include "operation/package.h"
 
 #define STEP_ROWS 500
+#define STEP_MS   60000  // by which a clock is not set without a step
 
 struct collection {
     struct control *control;
@@ -204,11 +205,29 @@ static void rows_collected(void *arg, struct err *err)
         loop_work(c->control->platform->loop, list_blobs, blobs_listed, c);
 }
 
+// When the wall clock was set forward, what is minutes old looks like a day: nothing is collected
+// until everything from before is past the grace by the clock that does not step.
+static bool ages_doubtful(struct control *control)
+{
+    const struct platform *platform = control->platform;
+    int64_t now = clock_mono(platform->clock);
+    int64_t offset = clock_wall(platform->clock) - now;
+    if (offset > control->clock_offset + STEP_MS) {
+        control->collect_after = now + platform->settings->collect_grace_ms;
+        log_warn(platform->log, "collect",
+                 "the clock was set forward by %lld s: nothing is collected for %lld s",
+                 (long long)((offset - control->clock_offset) / 1000),
+                 (long long)(platform->settings->collect_grace_ms / 1000));
+    }
+    control->clock_offset = offset;
+    return now < control->collect_after;
+}
+
 static void collect(void *arg)
 {
     struct control *control = arg;
     deletions_go_on(control);
-    if (control->collecting)
+    if (ages_doubtful(control) || control->collecting)
         return;
     control->collecting = true;
     struct collection *c = mem_alloc(sizeof(*c));
@@ -221,7 +240,9 @@ static void collect(void *arg)
 
 void collect_start(struct control *control)
 {
+    const struct clock *clock = control->platform->clock;
     int64_t every = control->platform->settings->collect_ms;
+    control->clock_offset = clock_wall(clock) - clock_mono(clock);
     if (every > 0)
         control->collect = loop_timer_start(control->platform->loop, every, every, collect,
                                             control);

@@ -19,6 +19,8 @@ struct control {
     struct loop_timer *collect;
     struct commands *commands;
     bool started, stopped, collecting, deleting;
+    int64_t clock_offset;   // of the wall clock to the monotonic one, when it was last looked at
+    int64_t collect_after;  // monotonic ms: until then ages are not to be trusted
     struct deletion_step deletion;  // the step under way
     char cleaned[UUID_LEN + 1];     // the deleted project whose log lines are deleted; "": none
     struct loop_timer *deletion_wait;

@@ -14,7 +14,7 @@ struct service {
     struct arena *arena;  // holds the deployment's texts
     struct deployment wanted;
     struct instance_type instance;
-    int64_t refused_until;  // wall ms: no new replica earlier, the server refused one
+    int64_t refused_until;  // monotonic ms: no new replica earlier, the server refused one
 };
 
 struct report {
@@ -24,6 +24,14 @@ struct report {
 };
 
 static int64_t now_ms(void) { return clock_wall(clock_system()); }
+static int64_t mono_ms(void) { return clock_mono(clock_system()); }
+
+// The wall clock may have been set since next_start_at was written.
+static int64_t wait_left(const struct driver_slot *slot)
+{
+    int64_t left = slot->next_start_at - now_ms();
+    return left < 0 ? 0 : left > slot->backoff_ms ? slot->backoff_ms : left;
+}
 
 static struct str text(const char *s) { return s ? str_of(s) : STR(""); }
 
@@ -180,6 +188,7 @@ static int start(struct driver_slot *slot, const struct service *service, struct
     slot->grace_ms = service->wanted.grace_ms;
     slot->restarts += slot->started_at != 0;
     slot->started_at = now_ms();
+    slot->started_mono = mono_ms();
     slot->phase = REPLICA_STARTING;
     slot->reason = "ContainerCreating";
     slot->alive = true;
@@ -276,11 +285,13 @@ void driver_slot_ended(struct driver_slot *slot, const struct driver_slot_end *e
     bool refused = end->code == EXIT_CODE_REFUSED;
     bool wanted = slot->told == SLOT_KEEP && (!service || is_current(slot, service));
     if (wanted && !refused) {
-        wait_to_start(slot, "CrashLoopBackOff", end->at - slot->started_at);
+        wait_to_start(slot, "CrashLoopBackOff",
+                      slot->started_mono ? mono_ms() - slot->started_mono
+                                         : end->at - slot->started_at);
         return;
     }
     if (refused && service)
-        service->refused_until = now_ms() + slots->config->backoff_first_ms;
+        service->refused_until = mono_ms() + slots->config->backoff_first_ms;
     gone(slot, reason);
     struct err err = ERR_INIT;
     if (service && reconcile(slots, service, &err) != 0)
@@ -308,8 +319,7 @@ void driver_slot_adopted(struct driver_slot *slot)
         // How long it was given before is not known exactly: it gets its time once more.
         arm_deadline(slot);
     } else if (slot->phase == REPLICA_WAITING) {
-        int64_t left = slot->next_start_at - now_ms();
-        set_timer(slot, left > slot->backoff_ms ? slot->backoff_ms : left, on_backoff_over);
+        set_timer(slot, wait_left(slot), on_backoff_over);
     }
     changed(slot);
 }
@@ -331,7 +341,7 @@ static int start_missing(struct driver_slots *slots, struct service *service, st
 {
     int rc = 0;
     int64_t missing = service->wanted.replicas - count_slots(slots, service, true, false);
-    if (now_ms() < service->refused_until)
+    if (mono_ms() < service->refused_until)
         missing = 0;
     _cleanup_arena_ struct arena *arena = arena_new();
     for (; missing > 0; missing--) {
@@ -344,15 +354,14 @@ static int start_missing(struct driver_slots *slots, struct service *service, st
     return rc;
 }
 
-// Those that became due while nothing was applied.
+// Those that became due while nothing was applied: the timer of those who wait is running.
 static int start_due(struct driver_slots *slots, struct service *service, struct err *err)
 {
     int rc = 0;
-    int64_t now = now_ms();
     list_each (&slots->slots, it, next) {
         struct driver_slot *slot = list_entry(it, struct driver_slot, node);
         if (!str_is(service->wanted.service_id, slot->service_id) || !is_current(slot, service) ||
-            slot->phase != REPLICA_WAITING || slot->timer || slot->next_start_at > now)
+            slot->phase != REPLICA_WAITING || slot->timer)
             continue;
         struct err again = ERR_INIT;
         if (start(slot, service, rc == 0 ? err : &again) != 0)

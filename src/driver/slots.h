@@ -28,6 +28,7 @@ struct driver_slot {  // first member of the backend's own struct
     int64_t restarts;
     int64_t exit_code;      // INT_NONE: none yet
     int64_t started_at;     // wall ms; 0: never
+    int64_t started_mono;   // monotonic ms; 0: by an earlier server, or never
     int64_t next_start_at;  // wall ms; while waiting
     int64_t pid;
     int64_t backoff_ms;  // of the newest wait; 0: none yet
