@@ -250,10 +250,14 @@ static struct MHD_Daemon *start_daemon(struct http_server *server, int listen_fd
                             options, MHD_OPTION_END);
 }
 
-static void open_handles(struct http_server *server)
+// The system may refuse to watch one more descriptor; nothing is open then.
+static int open_handles(struct http_server *server, struct err *err)
 {
     int epoll_fd = MHD_get_daemon_info(server->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-    uv_poll_init(server->uv, &server->poll, epoll_fd);
+    int rc = uv_poll_init(server->uv, &server->poll, epoll_fd);
+    if (rc != 0)
+        return err_set(err, ERR_UNAVAILABLE, "cannot serve on %s: %s", server->listener->address,
+                       uv_strerror(rc));
     uv_check_init(server->uv, &server->check);
     uv_prepare_init(server->uv, &server->prepare);
     uv_idle_init(server->uv, &server->idle);
@@ -266,6 +270,7 @@ static void open_handles(struct http_server *server)
     uv_check_start(&server->check, on_check);
     uv_prepare_start(&server->prepare, on_prepare);
     server->pump = true;  // puts the listening socket into the epoll set
+    return 0;
 }
 
 static void free_server(struct http_server *server)
@@ -305,7 +310,11 @@ struct http_server *http_server_start(struct loop *loop, const struct http_serve
         return NULL;
     }
     server->listener->fd = -1;  // MHD's from here on
-    open_handles(server);
+    if (open_handles(server, err)) {
+        MHD_stop_daemon(server->mhd);
+        free_server(server);
+        return NULL;
+    }
     return server;
 }
 
