@@ -42,6 +42,8 @@ void sim_trace(struct sim *sim, const char *fmt, ...)
     printf("\n");
 }
 
+static const int64_t clock_steps[] = {3600000, -3600000, 86400000, -86400000};
+
 // ── the schedule ─────────────────────────────────────────────────────────────────────────────
 
 static void time_passes(struct sim *sim, int64_t ms)
@@ -50,6 +52,9 @@ static void time_passes(struct sim *sim, int64_t ms)
         int64_t step = 1 + (int64_t)stage_below(ms < 2000 ? (size_t)ms : 2000);
         sim->clock.mono_ms += step;
         sim->clock.wall_ms += step;
+        if (stage_chance(2))  // the wall clock is set; nothing may hang on it
+            sim->clock
+                .wall_ms += clock_steps[stage_below(sizeof(clock_steps) / sizeof(*clock_steps))];
         stage_timers(sim->platform.loop, sim->clock.mono_ms);
         agent_kills(sim);
         sim_pump(sim, stage_chance(80));
