@@ -250,18 +250,24 @@ static void first_look_replica(void *arg, const struct replica_status *status)
     look->ids = ids;
 }
 
-static void first_look_done(void *arg, struct err *err)
+static void first_look_reconcile(struct first_look *look)
 {
-    struct first_look *look = arg;
-    if (err->kind != ERR_NONE)
-        log_error(look->control->platform->log, "control", "cannot read the services: %s",
-                  err->message);
     driver_observe(look->control->driver, STR_NONE, first_look_replica, look);
     struct map *seen = map_new();
     for (size_t i = 0; i < look->count; i++)
         if (!map_put(seen, look->ids[i], look))
             reconcile(look->control, look->ids[i], false);
     map_free(seen);
+}
+
+static void first_look_done(void *arg, struct err *err)
+{
+    struct first_look *look = arg;
+    if (err->kind != ERR_NONE)
+        log_error(look->control->platform->log, "control", "cannot read the services: %s",
+                  err->message);
+    if (!look->control->stopped)  // the driver is closed by now
+        first_look_reconcile(look);
     arena_free(look->arena);
     mem_free(look);
 }

@@ -348,6 +348,21 @@ static void a_deletion_waits_for_agents(void **state)
     fx_free(fx);
 }
 
+static void a_stop_right_after_the_start_is_clean(void **state)
+{
+    (void)state;
+    char *options[] = {(char *)"server", NULL};
+    struct fixture *fx = fx_new("sqlite", options);
+    struct kept k = make_content(fx);
+    struct keeper keeper = keeper_start(fx);
+    control_stop(keeper.control);
+    driver_close(keeper.driver);  // the services are still being read
+    for (int i = 0; i < 50; i++)
+        status_of(&k, "nothing");
+    control_free(keeper.control);
+    fx_free(fx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,6 +371,7 @@ int main(void)
         cmocka_unit_test(unused_code_and_blobs_go),
         cmocka_unit_test(what_is_past_its_age_goes),
         cmocka_unit_test(a_deletion_waits_for_agents),
+        cmocka_unit_test(a_stop_right_after_the_start_is_clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
