@@ -78,6 +78,7 @@ demo:  ## set up, build, and show the whole road in a temporary folder
 
 include src/runner/python/runner.mk
 include tests/tests.mk
+include bench/bench.mk
 
 clean:  ## remove what was built
 	rm -rf build build-asan build-tsan

@@ -58,7 +58,8 @@ class Server:
 
     # ── the process ──────────────────────────────────────────────────────────────────────────
 
-    def start(self):
+    def spawn(self):
+        """Starts the process and does not wait for it."""
         command = [str(BUILD / "drover"), "server", "--data", str(self.data), "--listen", f"127.0.0.1:{self.port}",
                    "--cache", str(CACHE / "agents"), "--python", sys.executable]
         for name, value in self.options.items():
@@ -68,15 +69,17 @@ class Server:
                                             env=self.environment(), cwd=self.folder)
         self.starts += 1
 
-        def ready():
-            if self.process.poll() is not None:
-                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.tail()}")
-            try:
-                return requests.get(self.url + "/readyz", timeout=2).status_code == 200
-            except requests.RequestException:
-                return False
+    def is_ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.tail()}")
+        try:
+            return requests.get(self.url + "/readyz", timeout=2).status_code == 200
+        except requests.RequestException:
+            return False
 
-        wait_for("the server gets ready", ready, 30)
+    def start(self):
+        self.spawn()
+        wait_for("the server gets ready", self.is_ready, 30)
         return self
 
     def environment(self):

@@ -6,10 +6,6 @@ test:  ## run every test suite (SUITES="unit api": only these)
 	@tools/setup test
 	@python3 tools/run_tests.py $(SUITES)
 
-bench: all  ## measure it: a table of medians, kept in bench/results/ (BENCH="--runs 3 single")
-	@tools/setup bench
-	@python3 bench/run.py $(BENCH)
-
 lint: all  ## format, include rule, static analysis, spelling
 	@BUILD=$(BUILD) tools/lint
 

@@ -206,6 +206,12 @@ def run_json(suite):
                           "--seconds", "20", "--seed", SEED], 300)[0] == 0)
 
 
+def run_bench(suite):
+    if not suite.build("build", "bench-programs"):
+        return Counts(failed=1)
+    return pytest(suite, "tests/bench", 600)
+
+
 def run_demo(suite):
     if not suite.build("build", "all"):
         return Counts(failed=1)
@@ -227,6 +233,7 @@ SUITES = {
     "cli": ("the command line, in pipes and on terminals", lambda s: pytest(s, "tests/cli", 1200)),
     "conformance": ("the API against its own OpenAPI document", lambda s: pytest(s, "tests/conformance", 900)),
     "fault": ("kill -9, frozen agents, restarts", lambda s: pytest(s, "tests/fault", 1200, options=["-s"])),
+    "bench": ("every measurement of bench/, as small as can be", run_bench),
     "demo": ("`make demo`, once", run_demo),
 }
 

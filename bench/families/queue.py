@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A million executions that wait: does anything get slower, larger, or longer to start?"""
+import time
+
+from families import throughput
+from support import process
+from support.platform import array
+
+
+def million(context):
+    count, sizes = context.sizes.queued, context.sizes
+    with context.platform() as platform:
+        other = platform.deploy()
+        waiting = platform.create(active=False)
+        throughput.warm(platform, other, seconds=min(1, sizes.seconds))
+        empty = throughput.measure(platform, other, seconds=sizes.seconds)
+        platform.quiet()
+        found = fill(context, platform, waiting, count)
+        full = throughput.measure(platform, other, seconds=sizes.seconds)
+        found["executions/s, queue empty"] = empty["executions/s"]
+        found["executions/s, queue full"] = full["executions/s"]
+        found["full / empty, executions/s"] = full["executions/s"] / empty["executions/s"]
+        found["full / empty, CPU us/execution"] = full["CPU us/execution"] / empty["CPU us/execution"]
+        found["ready after kill -9, s"], found["ready after a stop, s"], found["stop, s"] = [], [], []
+        for _ in range(sizes.restarts):
+            context.say("restarting it")
+            found["ready after kill -9, s"].append(platform.restart(kill=True)[1])
+            stop, ready = platform.restart(kill=False)
+            found["stop, s"].append(stop)
+            found["ready after a stop, s"].append(ready)
+        found["server RSS MiB, after a restart"] = process.memory(platform.pid)[0]
+        found.update(drain(context, platform, waiting, count))
+        return found
+
+
+def fill(context, platform, service, count):
+    """Enqueues in ten parts, and says how the first compares with the last and what a row takes."""
+    memory, disk, part = process.memory(platform.pid)[0], process.disk_bytes(platform.server.data), count // 10
+    rates = []
+    for number in range(10):
+        context.say(f"enqueued {number * part:,} of {count:,}")
+        start = time.monotonic()
+        platform.fill(service, part)
+        rates.append(part / (time.monotonic() - start))
+    platform.quiet()
+    platform.checkpoint()
+    after = process.memory(platform.pid)[0]
+    return {"enqueue/s, first tenth": rates[0], "enqueue/s, last tenth": rates[-1],
+            "last / first tenth, enqueue/s": rates[-1] / rates[0], "server RSS MiB, before": memory,
+            "server RSS MiB, full": after, "server RSS MiB, grown by": after - memory,
+            "disk bytes/execution": (process.disk_bytes(platform.server.data) - disk) / count}
+
+
+def drain(context, platform, service, count):
+    context.say("draining it")
+    before, start = platform.ended(), time.monotonic()
+    cpu = process.Cpu(platform.roots())
+    platform.api.post(f"/services/{service}/resume")
+    platform.wait_ended(before + count, 1800)
+    return {"drained/s": count / (time.monotonic() - start), "CPU us/execution, draining": cpu.spent() * 1e6 / count}
+
+
+def enqueue(context):
+    """Arrays of 1000 into an empty queue: the rate at which work can be handed over at best."""
+    with context.platform() as platform:
+        service = platform.create(active=False)
+        cpu = process.Cpu([platform.pid], alone=True)
+        found = platform.load(service, array(1000), connections=4, seconds=context.sizes.seconds)
+        return {"accepted/s": found["requests"] * 1000 / found["seconds"],
+                "CPU us/execution": cpu.spent() * 1e3 / found["requests"]}

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes docs/performance.md and its pictures from a result of bench/run.py, so that every figure there has the
+command that made it.
+
+  python3 bench/report.py bench/results/DATE.json
+"""
+import argparse
+import json
+import pathlib
+import re
+import statistics
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(HERE), str(ROOT / "tests"), str(ROOT / "tools")]
+
+from support import picture, table  # noqa: E402
+from workloads import BY_NAME  # noqa: E402
+
+INTRODUCTION = """# Performance
+
+What Drover does on one machine, what other systems do on the same machine in the same hour, and what the
+machine's parts would allow. `make bench` measures all of it and needs nothing set up by hand;
+`bench/report.py` wrote this page from the result of
+
+    {command}
+
+on {when}, Drover `{drover}`.
+
+{machine}
+
+Figures of one such run may be compared with each other, as ratios. Those of other machines, or of other
+hours of a shared machine, may not: measure again there.
+"""
+
+METHOD = """## Method
+
+- A figure is the median of {runs} runs, with the smallest and the largest behind it; where a run builds much
+  (a million rows), it takes its samples within one run. The runs of all workloads, peers and limits are
+  interleaved, so that all see the same minutes.
+- Every workload of Drover gets a fresh server on an empty data folder, with the options that a user gets
+  (`--log-level warn`), and runs through the public HTTP API. Latencies are measured when the server is at rest.
+- The function is a no-op in Python. "executions/s" counts from the first request to the moment when the last
+  result is recorded and synced; "accepted/s" counts the answers of 201, which come after the commit.
+- CPU per execution is that of all processes (server, supervisor, agent, runner, or brokers and workers) from
+  the kernel's counters; the client's is a figure of its own. Other load on the machine moves it much less than
+  it moves rates.
+- The load generator is `bench/http_load.c`, one thread. In the open loop requests fall due at a fixed rate, and a
+  latency counts from when a request was due, so that a stall is charged with all that waited for it.
+- Client, server, agent and function share the cores of the machine.
+"""
+
+PEERS = """### What is compared with what
+
+| system | kept when a task is accepted | kept when its result is there | client of the measurement |
+| --- | --- | --- | --- |
+| Drover | synced (SQLite, `synchronous=FULL`) | synced | HTTP, 64 connections; one Python client for like with like |
+| Celery | synced by RabbitMQ, confirmed | redis, synced each second | one Python process |
+| Celery, best | written by RabbitMQ, nobody waits for it | redis, synced each second | one Python process |
+| Dramatiq | synced by RabbitMQ, confirmed | redis, synced each second | one Python process |
+| RQ | redis, synced each second | redis, synced each second | one Python process |
+| BullMQ | redis, synced | redis, synced | in the worker's own process, 64 in flight |
+
+So a power failure costs the last second of results with Celery, Dramatiq and RQ, and of tasks with RQ; nothing
+with Drover. BullMQ runs JavaScript within the client's process: no Python, no second process; it is a peer for rates
+only. The Python peers' rates are bound by their one client more than by their brokers; `one-client` is the
+row of Drover that is like theirs, and CPU per execution is the comparison that no client distorts.
+"""
+
+CAVEATS = """## What to keep in mind
+
+- The machine is shared and virtual: its disk may acknowledge from a cache of the host. The number of syncs per
+  execution (`commits`) is what carries over to another disk.
+- Rates at full load say what the cores give, with the client on them. A separate client machine would give more.
+- Peers run with the settings above and ten threads; each has more knobs than were turned.
+- RSS counts shared pages in every process that has them; PSS divides them. A replica's memory is given as both.
+"""
+
+# heading, text, workloads
+SECTIONS = (
+    ("End to end", "No-op executions, durable, until the last result is stored.",
+     ("single", "arrays", "accept", "enqueue", "one-client", "dtlpy")),
+    ("Round trips", "From the request to the result in the client's hands "
+     "(`POST /executions/{serviceId}?waitUntilExecutionIsFinished=true`).", ("idle", "commits", "half-load")),
+    ("Peers", "", ("celery", "celery-best", "dramatiq", "rq", "bullmq")),
+    ("Limits", "What the parts do by themselves.", ("disk", "store", "http", "runner")),
+    ("A long queue", "Executions of a paused service wait while another service works.", ("queue",)),
+    ("A long history", "Executions that have ended, over 90 days, eight services and ten functions.", ("history",)),
+    ("Many services", "Half of them paused, half active without replicas.", ("services",)),
+    ("Memory", "", ("resident",)),
+    ("Logs", "Functions that print a thousand lines each.", ("logs",)),
+    ("A slow disk", "Five milliseconds more for each fsync (`bench/slow_sync.c`); the cost of preloading is in both.",
+     ("slow-disk",)),
+    ("Faults", "", ("server-killed", "agent-killed")),
+    ("Growth", "The rate and the CPU per execution along one axis at a time.", ("clients", "service-count", "depth", "agents")),
+)
+COLUMNS = ["figure", "median", "min – max", "must / goal", "reached", "ratio to the best peer and to limits"]
+
+
+def cells(row):
+    _, figure, median, low, high, bound, verdict, ratios = table.cells(row)
+    return [figure, median, f"{low} – {high}", bound, verdict, ratios]
+
+
+def machine(facts):
+    skipped = ("when", "drover")
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items() if name not in skipped)
+
+
+def section(result, found, heading, text, names):
+    """One part of the page; empty when nothing of it was measured."""
+    parts = []
+    for name in names:
+        rows = [row for row in found if row["workload"] == name]
+        if rows:
+            parts += [f"**{BY_NAME[name].title}** (`python3 bench/run.py {name}`)",
+                      table.markdown(rows, COLUMNS, cells)]
+        elif name in result["failed"]:
+            parts.append(f"**{BY_NAME[name].title}**: failed: {result['failed'][name][0].splitlines()[-1]}")
+    return "\n\n".join([f"## {heading}"] + ([text] if text else []) + parts) if parts else ""
+
+
+def median(result, workload, figure):
+    values = result["figures"].get(workload, {}).get(figure)
+    return statistics.median(values) if values else None
+
+
+def where_time_goes(result):
+    """The CPU of one execution of `single`, by what the parts cost alone."""
+    total = median(result, "single", "CPU us/execution")
+    parts = [("HTTP: one request of libmicrohttpd alone", median(result, "http", "CPU us/request, libmicrohttpd alone")),
+             ("the store: one whole life, ten in flight", median(result, "store", "CPU us/execution, 10 in flight")),
+             ("the runner: one call, ten at a time", median(result, "runner", "CPU us/call, 10 at a time"))]
+    if not total or not all(part[1] for part in parts):
+        return ""
+    rest = total - sum(part[1] for part in parts)
+    lines = [f"| {name} | {table.number(value)} | {value / total:.0%} |" for name, value in
+             parts + [("the rest: API, dispatch, the agent and its link", rest)]]
+    trip, sync = median(result, "idle", "p50 ms"), median(result, "disk", "p50 ms")
+    commits = median(result, "commits", "fsyncs/execution")
+    text = ("## Where the time goes\n\nOf the CPU of one execution under load (`single`); each part measured alone, with its own "
+            "batching:\n\n")
+    text += "| part | µs | share |\n| --- | --- | --- |\n" + "\n".join(lines)
+    if trip and sync and commits:
+        text += (f"\n\nOne execution alone takes {table.number(trip)} ms, of which {commits:.0f} syncs of "
+                 f"{table.number(sync)} ms each are {min(commits * sync / trip, 1):.0%}: alone it is bound by the disk, many together are bound by CPU, "
+                 "because all that waits shares a commit.")
+    return text
+
+
+def summary(found):
+    """All that has a target, in short."""
+    rows = [row for row in found if "must" in row]
+    missed = [row for row in rows if row["verdict"] == "NOT MET"]
+    lines = ["## Targets", f"{len(rows) - len(missed)} of {len(rows)} targets are met, "
+             f"{sum(row['verdict'] == 'goal' for row in rows)} reach their goal."]
+    lines.append(table.markdown(rows, ["workload", *COLUMNS], lambda row: [row["title"], *cells(row)]))
+    return "\n\n".join(lines)
+
+
+def pictures(result, folder, prefix):
+    """Writes the growth curves; gives the Markdown that shows them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = []
+    for axis, curves in result["curves"].items():
+        for figure, title in (("executions/s", "Executions per second"), ("CPU us/execution", "CPU per execution, µs")):
+            name = f"growth-{axis}-{'rate' if figure == 'executions/s' else 'cpu'}.svg"
+            data = picture.points(curves, figure)
+            if len(data) > 1:
+                (folder / name).write_text(picture.curve(f"{title}, by {picture.AXES[axis]}", picture.AXES[axis], data))
+                shown.append(f"![{title} by {picture.AXES[axis]}]({prefix}/{name})")
+    return "\n".join(shown)
+
+
+def page(result, folder, prefix):
+    found = table.rows(result, BY_NAME)
+    parts = [INTRODUCTION.format(command=result["command"], machine=machine(result["machine"]), **{
+        name: result["machine"][name] for name in ("when", "drover")}),
+        summary(found), METHOD.format(runs=result["sizes"]["runs"])]
+    for heading, text, names in SECTIONS:
+        one = section(result, found, heading, text, names)
+        if one and heading == "Growth":
+            one += "\n\n" + pictures(result, folder, prefix)
+        if one and heading == "Peers":
+            one += "\n\n" + PEERS
+        parts.append(one)
+    parts += [where_time_goes(result), CAVEATS]
+    return re.sub(r"\n{3,}", "\n\n", "\n\n".join(part.strip("\n") for part in parts if part)) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("result", help="a result of bench/run.py")
+    parser.add_argument("--doc", default=str(ROOT / "docs" / "performance.md"),
+                        help="where the page goes (default docs/performance.md)")
+    args = parser.parse_args()
+    doc = pathlib.Path(args.doc)
+    try:
+        result = json.loads(pathlib.Path(args.result).read_text())
+    except (OSError, ValueError) as error:
+        sys.exit(f"{args.result} is not a result of bench/run.py: {error}")
+    doc.write_text(page(result, doc.parent / "pictures", "pictures"))
+    print(f"wrote {doc}")
+
+
+if __name__ == "__main__":
+    main()

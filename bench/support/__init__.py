@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every workload needs: a server of its own, loads, processes' costs, the table, pictures."""

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of workloads: what each is, what its figures must reach, and what stands beside it."""
+import dataclasses
+import typing
+
+from families import disk, faults, growth, history, latency, limits, logs, memory, peers, queue, services, throughput
+
+
+@dataclasses.dataclass
+class Target:
+    """A figure that must reach `must`, better `goal`; `most`: it is an upper bound."""
+    must: float
+    goal: float
+    most: bool = False
+
+    def verdict(self, value):
+        def reached(bound):
+            return value <= bound if self.most else value >= bound
+        return "goal" if reached(self.goal) else "met" if reached(self.must) else "NOT MET"
+
+
+def most(must, goal):
+    return Target(must, goal, True)
+
+
+@dataclasses.dataclass
+class Workload:
+    name: str
+    title: str
+    measure: typing.Callable
+    kind: str = "drover"  # or peer, limit
+    once: bool = False  # builds much and takes its samples within one run
+    targets: dict = dataclasses.field(default_factory=dict)  # figure: Target
+    # (own figure, kind, other workload, its figure): a ratio that is printed
+    beside: tuple = ()
+
+
+RATE, CPU = "executions/s", "CPU us/execution"
+PEERS = ("celery", "celery-best", "dramatiq", "rq", "bullmq")
+
+
+def against(figure=RATE, other=RATE):
+    return tuple((figure, name, other) for name in PEERS)
+
+
+WORKLOADS = [
+    Workload("single", "single POSTs on 64 connections, 10 slots", throughput.single,
+             targets={RATE: Target(5000, 10000), CPU: most(300, 150)},
+             beside=(*against(), *against(CPU, CPU), (RATE, "store", "executions/s, 10 in flight"),
+                     (RATE, "http", "POST/s, libmicrohttpd alone"), (RATE, "runner", "calls/s, 10 at a time"))),
+    Workload("arrays", "arrays of 100 on 64 connections, 10 slots", throughput.arrays,
+             targets={RATE: Target(15000, 25000)},
+             beside=(*against(), (RATE, "store", "executions/s, 100 in flight"), (RATE, "runner", "calls/s, 10 at a time"))),
+    Workload("accept", "durable accept alone, single POSTs on 64 connections", throughput.accept,
+             targets={"accepted/s": Target(10000, 30000)}, beside=(("accepted/s", "celery", "accepted/s"),)),
+    Workload("enqueue", "durable accept alone, arrays of 1000", queue.enqueue),
+    Workload("one-client", "one Python client, one request after the other", throughput.one_python_client, beside=against()),
+    Workload("dtlpy", "dtlpy: service.execute in a loop, execute_batch", throughput.dtlpy),
+    Workload("idle", "round trip at idle, sequential", latency.idle,
+             targets={"p50 ms": most(1.0, 0.5), "p99 ms": most(3.0, 3.0)},
+             beside=(*against("p50 ms", "p50 ms"), *against("p50 ms, http.client", "p50 ms"),
+                     ("p50 ms", "disk", "p50 ms"))),
+    Workload("commits", "fsyncs of one execution alone", latency.commits, targets={"fsyncs/execution": most(3.0, 2.05)}),
+    Workload("half-load", "round trip at half the full load, open loop", latency.half_load),
+    Workload("resident", "memory and CPU at rest", memory.resident,
+             targets={"server RSS MiB, fresh": most(25, 12), "replica, all its processes RSS MiB, fresh": most(20, 14),
+                      "server RSS MiB, after work": most(25, 12)}),
+    Workload("logs", "lines that functions print, and searching them", logs.lines,
+             targets={"search of a rare text, p99 ms": most(50, 10)}),
+    Workload("slow-disk", "5 ms more for each fsync, 256 in flight", disk.slow,
+             targets={"slow / as it is, executions/s": Target(0.3, 0.6)}),
+    Workload("server-killed", "kill -9 of the server with 500 executions queued", faults.server_killed),
+    Workload("agent-killed", "an agent's processes killed, --backoff-first 200ms", faults.agent_killed),
+    Workload("queue", "a million executions wait", queue.million, once=True,
+             targets={"last / first tenth, enqueue/s": Target(0.8, 1.0), "full / empty, executions/s": Target(0.8, 1.0),
+                      "server RSS MiB, grown by": most(64, 64), "disk bytes/execution": most(1536, 1536),
+                      "ready after kill -9, s": most(2.0, 0.5), "ready after a stop, s": most(2.0, 0.5)}),
+    Workload("history", "ten million executions ended: lists, counts, filters", history.history, once=True,
+             targets={f"{name}, p99 ms": most(50, 10) for name in (
+                 "first page", "by status", "by function", "by service", "by service and status", "by day",
+                 "page in the middle", "last page", "count of all", "count by status", "count by function",
+                 "count of a day", "counters of a service")}),
+    Workload("services", "ten thousand idle services", services.idle_services, once=True,
+             targets={"server RSS MiB, with all": most(64, 64), "server CPU % while idle": most(1.0, 1.0)}),
+    Workload("clients", "growth: 1 to 64 clients", growth.clients,
+             targets={"last / first, CPU us/execution": most(1.25, 1.1)}),
+    Workload("service-count", "growth: services that exist", growth.services,
+             targets={"last / first, CPU us/execution": most(1.25, 1.1)}),
+    Workload("depth", "growth: executions that wait", growth.depth, once=True,
+             targets={"last / first, CPU us/execution": most(1.25, 1.1)}),
+    Workload("agents", "growth: agents of one service", growth.agents,
+             targets={"last / first, CPU us/execution": most(1.5, 1.1)}),
+    Workload("celery", "Celery: RabbitMQ with confirms, acks late, results in redis", peers.celery, "peer"),
+    Workload("celery-best", "Celery without confirms and late acks", peers.celery_best, "peer"),
+    Workload("dramatiq", "Dramatiq: RabbitMQ with confirms, results in redis", peers.dramatiq, "peer"),
+    Workload("rq", "RQ: redis, SimpleWorker", peers.rq, "peer"),
+    Workload("bullmq", "BullMQ: redis with an fsync each, JavaScript in the client", peers.bullmq, "peer"),
+    Workload("disk", "the disk: 1 KiB appends", limits.disk, "limit"),
+    Workload("store", "the store alone, whole lives", limits.store, "limit"),
+    Workload("http", "HTTP alone, 64 connections", limits.http, "limit"),
+    Workload("runner", "the Python runner alone", limits.runner, "limit"),
+]
+BY_NAME = {one.name: one for one in WORKLOADS}
