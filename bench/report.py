@@ -30,6 +30,7 @@ machine's parts would allow. `make bench` measures all of it and needs nothing s
 on {when}, Drover `{drover}`.
 
 {machine}
+- sizes: {sizes}
 
 Figures of one such run may be compared with each other, as ratios. Those of other machines, or of other
 hours of a shared machine, may not: measure again there.
@@ -75,7 +76,8 @@ CAVEATS = """## What to keep in mind
   execution (`commits`) is what carries over to another disk.
 - Rates at full load say what the cores give, with the client on them. A separate client machine would give more.
 - Peers run with the settings above and ten threads; each has more knobs than were turned.
-- RSS counts shared pages in every process that has them; PSS divides them. A replica's memory is given as both.
+- RSS counts shared pages in every process that has them, PSS divides them among those, private is without them.
+  A replica is three processes of which much is shared, so its target is of PSS.
 """
 
 # heading, text, workloads
@@ -83,12 +85,12 @@ SECTIONS = (
     ("End to end", "No-op executions, durable, until the last result is stored.",
      ("single", "arrays", "accept", "enqueue", "one-client", "dtlpy")),
     ("Round trips", "From the request to the result in the client's hands "
-     "(`POST /executions/{serviceId}?waitUntilExecutionIsFinished=true`).", ("idle", "commits", "half-load")),
+     "(`POST /executions/{{serviceId}}?waitUntilExecutionIsFinished=true`).", ("idle", "commits", "half-load")),
     ("Peers", "", ("celery", "celery-best", "dramatiq", "rq", "bullmq")),
     ("Limits", "What the parts do by themselves.", ("disk", "store", "http", "runner")),
-    ("A long queue", "Executions of a paused service wait while another service works.", ("queue",)),
-    ("A long history", "Executions that have ended, over 90 days, eight services and ten functions.", ("history",)),
-    ("Many services", "Half of them paused, half active without replicas.", ("services",)),
+    ("A long queue", "{queued:,} executions of a paused service wait while another service works.", ("queue",)),
+    ("A long history", "{history:,} executions that have ended, over 90 days, eight services and ten functions.", ("history",)),
+    ("Many services", "{services:,} services, half of them paused, half active without replicas.", ("services",)),
     ("Memory", "", ("resident",)),
     ("Logs", "Functions that print a thousand lines each.", ("logs",)),
     ("A slow disk", "Five milliseconds more for each fsync (`bench/slow_sync.c`); the cost of preloading is in both.",
@@ -104,6 +106,12 @@ def cells(row):
     return [figure, median, f"{low} – {high}", bound, verdict, ratios]
 
 
+def figures(rows):
+    """A table of figures, without the columns that would be empty."""
+    used = [i for i in range(len(COLUMNS)) if any(cells(row)[i] for row in rows)]
+    return table.markdown(rows, [COLUMNS[i] for i in used], lambda row: [cells(row)[i] for i in used])
+
+
 def machine(facts):
     skipped = ("when", "drover")
     return "\n".join(f"- {name}: {value}" for name, value in facts.items() if name not in skipped)
@@ -116,10 +124,10 @@ def section(result, found, heading, text, names):
         rows = [row for row in found if row["workload"] == name]
         if rows:
             parts += [f"**{BY_NAME[name].title}** (`python3 bench/run.py {name}`)",
-                      table.markdown(rows, COLUMNS, cells)]
+                      figures(rows)]
         elif name in result["failed"]:
             parts.append(f"**{BY_NAME[name].title}**: failed: {result['failed'][name][0].splitlines()[-1]}")
-    return "\n\n".join([f"## {heading}"] + ([text] if text else []) + parts) if parts else ""
+    return "\n\n".join([f"## {heading}"] + ([text.format(**result["sizes"])] if text else []) + parts) if parts else ""
 
 
 def median(result, workload, figure):
@@ -144,9 +152,8 @@ def where_time_goes(result):
             "batching:\n\n")
     text += "| part | µs | share |\n| --- | --- | --- |\n" + "\n".join(lines)
     if trip and sync and commits:
-        text += (f"\n\nOne execution alone takes {table.number(trip)} ms, of which {commits:.0f} syncs of "
-                 f"{table.number(sync)} ms each are {min(commits * sync / trip, 1):.0%}: alone it is bound by the disk, many together are bound by CPU, "
-                 "because all that waits shares a commit.")
+        text += (f"\n\nOne execution alone takes {table.number(trip)} ms; its {commits:.0f} syncs of {table.number(sync)} ms each "
+                 f"are {min(commits * sync / trip, 1):.0%} of that. Many together share their commits, and are bound by CPU.")
     return text
 
 
@@ -176,7 +183,8 @@ def pictures(result, folder, prefix):
 
 def page(result, folder, prefix):
     found = table.rows(result, BY_NAME)
-    parts = [INTRODUCTION.format(command=result["command"], machine=machine(result["machine"]), **{
+    sizes = ", ".join(f"{name} {value:,}" for name, value in result["sizes"].items() if not isinstance(value, list))
+    parts = [INTRODUCTION.format(command=result["command"], machine=machine(result["machine"]), sizes=sizes, **{
         name: result["machine"][name] for name in ("when", "drover")}),
         summary(found), METHOD.format(runs=result["sizes"]["runs"])]
     for heading, text, names in SECTIONS:

@@ -29,6 +29,7 @@ class Workload:
     title: str
     measure: typing.Callable
     kind: str = "drover"  # or peer, limit
+    apart: bool = False  # a peer that is none for all purposes: never "the best peer"
     once: bool = False  # builds much and takes its samples within one run
     targets: dict = dataclasses.field(default_factory=dict)  # figure: Target
     # (own figure, kind, other workload, its figure): a ratio that is printed
@@ -54,7 +55,8 @@ WORKLOADS = [
     Workload("accept", "durable accept alone, single POSTs on 64 connections", throughput.accept,
              targets={"accepted/s": Target(10000, 30000)}, beside=(("accepted/s", "celery", "accepted/s"),)),
     Workload("enqueue", "durable accept alone, arrays of 1000", queue.enqueue),
-    Workload("one-client", "one Python client, one request after the other", throughput.one_python_client, beside=against()),
+    Workload("one-client", "one Python client, one request after the other", throughput.one_python_client,
+             beside=(*against(), *against(CPU, CPU))),
     Workload("dtlpy", "dtlpy: service.execute in a loop, execute_batch", throughput.dtlpy),
     Workload("idle", "round trip at idle, sequential", latency.idle,
              targets={"p50 ms": most(1.0, 0.5), "p99 ms": most(3.0, 3.0)},
@@ -63,26 +65,27 @@ WORKLOADS = [
     Workload("commits", "fsyncs of one execution alone", latency.commits, targets={"fsyncs/execution": most(3.0, 2.05)}),
     Workload("half-load", "round trip at half the full load, open loop", latency.half_load),
     Workload("resident", "memory and CPU at rest", memory.resident,
-             targets={"server RSS MiB, fresh": most(25, 12), "replica, all its processes RSS MiB, fresh": most(20, 14),
-                      "server RSS MiB, after work": most(25, 12)}),
+             targets={"server RSS MiB, fresh": most(25, 12), "server RSS MiB, after work": most(25, 12),
+                      "replica, all its processes, PSS MiB, fresh": most(20, 14),
+                      "replica, all its processes, PSS MiB, after work": most(20, 14)}),
     Workload("logs", "lines that functions print, and searching them", logs.lines,
              targets={"search of a rare text, p99 ms": most(50, 10)}),
     Workload("slow-disk", "5 ms more for each fsync, 256 in flight", disk.slow,
              targets={"slow / as it is, executions/s": Target(0.3, 0.6)}),
     Workload("server-killed", "kill -9 of the server with 500 executions queued", faults.server_killed),
     Workload("agent-killed", "an agent's processes killed, --backoff-first 200ms", faults.agent_killed),
-    Workload("queue", "a million executions wait", queue.million, once=True,
+    Workload("queue", "a long queue, of a paused service", queue.million, once=True,
              targets={"last / first tenth, enqueue/s": Target(0.8, 1.0), "full / empty, executions/s": Target(0.8, 1.0),
                       "server RSS MiB, grown by": most(64, 64), "disk bytes/execution": most(1536, 1536),
                       "ready after kill -9, s": most(2.0, 0.5), "ready after a stop, s": most(2.0, 0.5)}),
-    Workload("history", "ten million executions ended: lists, counts, filters", history.history, once=True,
+    Workload("history", "a long history: lists, counts, filters", history.history, once=True,
              targets={f"{name}, p99 ms": most(50, 10) for name in (
                  "first page", "by status", "by function", "by service", "by service and status", "by day",
                  "page in the middle", "last page", "count of all", "count by status", "count by function",
                  "count of a day", "counters of a service")}),
-    Workload("services", "ten thousand idle services", services.idle_services, once=True,
+    Workload("services", "many idle services", services.idle_services, once=True,
              targets={"server RSS MiB, with all": most(64, 64), "server CPU % while idle": most(1.0, 1.0)}),
-    Workload("clients", "growth: 1 to 64 clients", growth.clients,
+    Workload("clients", "growth: clients", growth.clients,
              targets={"last / first, CPU us/execution": most(1.25, 1.1)}),
     Workload("service-count", "growth: services that exist", growth.services,
              targets={"last / first, CPU us/execution": most(1.25, 1.1)}),
@@ -94,7 +97,8 @@ WORKLOADS = [
     Workload("celery-best", "Celery without confirms and late acks", peers.celery_best, "peer"),
     Workload("dramatiq", "Dramatiq: RabbitMQ with confirms, results in redis", peers.dramatiq, "peer"),
     Workload("rq", "RQ: redis, SimpleWorker", peers.rq, "peer"),
-    Workload("bullmq", "BullMQ: redis with an fsync each, JavaScript in the client", peers.bullmq, "peer"),
+    Workload("bullmq", "BullMQ: redis with an fsync each, JavaScript in the client", peers.bullmq, "peer",
+             apart=True),
     Workload("disk", "the disk: 1 KiB appends", limits.disk, "limit"),
     Workload("store", "the store alone, whole lives", limits.store, "limit"),
     Workload("http", "HTTP alone, 64 connections", limits.http, "limit"),

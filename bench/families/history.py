@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ten million executions that have ended: lists, counts and filters through the API."""
+"""Many executions that have ended: lists, counts and filters through the API."""
 import datetime
 import http.client
 import json

@@ -11,10 +11,10 @@ def look(platform, when):
     runners = process.descendants({agent["agentPid"]}) - {agent["agentPid"]}
     found = {}
     for name, pids in (("server", [platform.pid]), ("agent", [agent["agentPid"]]), ("runner", runners),
-                       ("replica, all its processes", process.descendants({agent["pid"]}))):
+                       ("replica, all its processes,", process.descendants({agent["pid"]}))):
         sizes = [process.memory(pid) for pid in pids]
-        found[f"{name} RSS MiB, {when}"] = sum(one[0] for one in sizes)
-        found[f"{name} PSS MiB, {when}"] = sum(one[1] for one in sizes)
+        for at, kind in enumerate(("RSS", "PSS", "private")):
+            found[f"{name} {kind} MiB, {when}"] = sum(one[at] for one in sizes)
     return found
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A million executions that wait: does anything get slower, larger, or longer to start?"""
+"""Many executions that wait: does anything get slower, larger, or longer to start?"""
 import time
 
 from families import throughput

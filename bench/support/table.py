@@ -34,14 +34,14 @@ def rows(result, by_name):
 
 
 def ratios(result, by_name, workload, figure, median):
-    """To the best peer, and to each limit: [(what, this / that)]."""
+    """To the best peer, to the one that stands apart, and to each limit: [(what, this / that)]."""
     peers, found = {}, []
     for own, other, other_figure in workload.beside:
         values = result["figures"].get(other, {}).get(other_figure)
         if own != figure or not values or not statistics.median(values):
             continue
         ratio = median / statistics.median(values)
-        if by_name[other].kind == "peer":
+        if by_name[other].kind == "peer" and not by_name[other].apart:
             peers[other] = ratio
         else:
             found.append((other, ratio))
