@@ -56,8 +56,8 @@ int err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 // Puts "<parent>." (or "<parent>" before a "[") before the field path. Returns -1.
 int err_under(struct err *err, const char *parent);
 
-// The analyser sees that what fails never returns 0.
-#if defined(__clang_analyzer__) && !defined(ERR_IMPLEMENTATION)
+// The analysers see that what fails never returns 0 (tools/lint defines DROVER_ANALYSER for gcc's).
+#if (defined(__clang_analyzer__) || defined(DROVER_ANALYSER)) && !defined(ERR_IMPLEMENTATION)
 #define err_set(...)   (err_set(__VA_ARGS__), -1)
 #define err_field(...) (err_field(__VA_ARGS__), -1)
 #define err_errno(...) (err_errno(__VA_ARGS__), -1)
