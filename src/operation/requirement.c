@@ -208,6 +208,9 @@ int requirements_check(struct json list, const struct limits *limits, struct are
             before->version = arena_printf(arena, STR_FMT "," STR_FMT STR_FMT,
                                            STR_ARG(before->version), STR_ARG(one.relation),
                                            STR_ARG(one.version));
+            if (!version_valid(before->version))  // what is kept must be taken when it comes back
+                return wrong(err, n, "version", "shorter: with the rules before it it is too long",
+                             before->version);
         } else if (one.version.at) {
             return wrong(err, n, "name", "the name of a Python package", STR(""));
         }

@@ -229,6 +229,27 @@ static void requirements(struct op *op)
     assert_true(str_is(out, "[{\"name\":\"a\",\"version\":\"1,<2\",\"operator\":\">=\"}]"));
 }
 
+// dtlpy sends what it got back: whatever is taken must be taken again.
+static void joined_requirements_come_back(struct op *op)
+{
+    struct buf list = BUF_INIT(1 << 16);
+    struct str out, again;
+    struct err err = ERR_INIT;
+    buf_add_cstr(&list, "[{\"name\":\"a\",\"version\":\"1\",\"operator\":\">=\"}");
+    for (int i = 0; i < 40; i++) {
+        buf_add_cstr(&list, ",{\"name\":\"\",\"version\":\"1.2.3\",\"operator\":\"!=\"}");
+        struct str text = arena_printf(op->arena, STR_FMT "]", STR_ARG(buf_str(&list)));
+        int rc = requirements_check(body(text.at), &limits_default, op->arena, &out, &err);
+        if (rc == 0)
+            assert_int_equal(
+                requirements_check(json_of(out), &limits_default, op->arena, &again, &err), 0);
+        assert_true(i < 20 ? rc == 0 : i < 39 || rc == -1);
+    }
+    assert_int_equal(err.kind, ERR_BAD_INPUT);
+    assert_string_equal(err.field, "requirements[32].version");
+    buf_deinit(&list);
+}
+
 // The same operations under other limits; the caller puts op->platform back.
 static void lower(struct op *op, struct platform *platform, struct settings *settings)
 {
@@ -566,6 +587,7 @@ static void rerun_by_query(struct op *op)
 WORLD_TEST(packages)
 WORLD_TEST(credentials)
 WORLD_TEST(requirements)
+WORLD_TEST(joined_requirements_come_back)
 WORLD_TEST(lower_limits)
 WORLD_TEST(services)
 WORLD_TEST(wrong_services)
@@ -580,12 +602,19 @@ WORLD_TEST(rerun_by_query)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_packages),       cmocka_unit_test(test_credentials),
-        cmocka_unit_test(test_requirements),   cmocka_unit_test(test_services),
-        cmocka_unit_test(test_wrong_services), cmocka_unit_test(test_executions),
-        cmocka_unit_test(test_attempts_rerun), cmocka_unit_test(test_attempts_failed),
-        cmocka_unit_test(test_reports),        cmocka_unit_test(test_held),
-        cmocka_unit_test(test_deletion),       cmocka_unit_test(test_rerun_by_query),
+        cmocka_unit_test(test_packages),
+        cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_requirements),
+        cmocka_unit_test(test_joined_requirements_come_back),
+        cmocka_unit_test(test_services),
+        cmocka_unit_test(test_wrong_services),
+        cmocka_unit_test(test_executions),
+        cmocka_unit_test(test_attempts_rerun),
+        cmocka_unit_test(test_attempts_failed),
+        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_deletion),
+        cmocka_unit_test(test_rerun_by_query),
         cmocka_unit_test(test_lower_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
