@@ -2,7 +2,7 @@
 # Everything starts here: make (build), make demo, make test. `make help` lists the rest.
 
 BUILD ?= build
-SAN   ?=# address (ASan + UBSan) or thread (TSan); use with another BUILD folder
+SAN   ?=# address (ASan + UBSan), thread (TSan), fuzz (with clang) or coverage; with another BUILD
 CC    ?= gcc
 
 SHELL := /bin/bash
@@ -20,6 +20,13 @@ OPT      := -O1
 else ifeq ($(SAN),thread)
 SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer
 OPT      := -O1
+else ifeq ($(SAN),fuzz)
+SANFLAGS := -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+WARN     += -Wno-format-nonliteral
+OPT      := -O1
+else ifeq ($(SAN),coverage)
+SANFLAGS := --coverage -fprofile-update=atomic
+OPT      := -O0
 else
 OPT      := -O2
 HARDEN   += -D_FORTIFY_SOURCE=2
@@ -81,6 +88,6 @@ include tests/tests.mk
 include bench/bench.mk
 
 clean:  ## remove what was built
-	rm -rf build build-asan build-tsan
+	rm -rf build build-asan build-tsan build-fuzz build-cov
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests: units and contracts in C (cmocka), the rest in Python (pytest). tools/run_tests.py runs the
 # suites in order; `make test SUITES="unit api"` picks some of them.
-.PHONY: bench lint preload test unit unit-programs
+.PHONY: bench coverage lint preload test unit unit-programs
 test:  ## run every test suite (SUITES="unit api": only these)
 	@tools/setup test
 	@python3 tools/run_tests.py $(SUITES)
@@ -11,6 +11,11 @@ lint: all  ## format, include rule, static analysis, spelling
 
 unit: $(UNIT)  ## build and run the C unit and contract tests
 	@for test in $(UNIT); do echo "  RUN   $$test"; $$test || exit 1; done
+
+coverage:  ## what the C tests reach: a table of rooms, and build-cov/coverage/index.html
+	@tools/setup test
+	@$(MAKE) --no-print-directory BUILD=build-cov SAN=coverage unit-programs
+	@python3 tools/coverage.py
 
 unit-programs: $(UNIT) $(BUILD)/tests/json_check
 
@@ -29,6 +34,7 @@ $(BUILD)/tests/test_leases: $(patsubst tests/%.c,$(BUILD)/obj/tests/%.o,$(wildca
                             $(ARCHIVE)
 	@mkdir -p $(dir $@)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcmocka -lm
+include tests/fuzz/fuzz.mk
 .SECONDARY:
 
 # Libraries for LD_PRELOAD (tests/fault/preload): plain C, also beside a sanitized server.

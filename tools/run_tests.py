@@ -5,13 +5,16 @@
 A failing suite does not stop the others. What fails is tried a second time, by itself; the column
 "again" counts what passed only then, and the lines before the table name it. Closes with a table of
 suites and, alone on the last line, the counts: "N passed, N failed". Exits with 1 when anything
-failed.
+failed. BUDGET says how long each suite may take; more gives a warning, never a failure.
 
 Each suite's whole output is kept in build/test-logs/SUITE.log. Settings from the environment:
   DROVER_CACHE_HOME   where the tests' Python environment and the agents' environments are kept
                       (default ~/.cache/drover)
   DROVER_TEST_SEED    seed of everything drawn at random (default 20261123)
 """
+import collections
+import concurrent.futures
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -20,6 +23,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import xml.etree.ElementTree
 
@@ -32,7 +37,17 @@ JOBS = str(os.cpu_count() or 2)
 AGAIN_MOST = 5  # more failures than this are not tried a second time
 TAIL = 60  # lines of a failed suite's output that are shown
 
-BUILDS = {"build": "", "build-asan": "address", "build-tsan": "thread"}
+BUILDS = {"build": "", "build-asan": "address", "build-tsan": "thread", "build-fuzz": "fuzz", "build-cov": "coverage"}
+COMPILERS = {"build-fuzz": "clang"}  # libFuzzer is clang's
+BUDGET_MINUTES = 60  # for everything, on a cold machine of two cores: nothing built, no cache
+BUDGET = {  # seconds there, what has to be built included
+    "lint": 300, "unit": 120, "unit-asan": 240, "unit-tsan": 240, "runner": 160, "json": 60, "fuzz": 420, "api": 240,
+    "api-asan": 240, "api-tsan": 120, "conformance": 90, "fault": 300, "coverage": 240, "demo": 60,
+}
+SIMULATION_SEEDS = 10000
+SIMULATION_PARTS = 8  # processes that share the seeds
+SLOW = ("test_filter_equal", "test_store_sqlite", "test_store", "test_agent_life", "test_net_multipart")
+FUZZ_SECONDS = 20  # for each target
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -65,52 +80,100 @@ class Suite:
         self.name = name
         self.log_path = LOGS / f"{name}.log"
         self.log = self.log_path.open("wb")
+        self.lock = threading.Lock()
+        self.times = []  # (seconds, name) of what it ran side by side
 
     def run(self, command, timeout, env=None):
         """Runs a command with its output in the log. Returns (exit status, its output)."""
         start = self.log.tell()
         self.log.write(f"$ {' '.join(map(str, command))}\n".encode())
         self.log.flush()
-        process = subprocess.Popen(
-            [str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.log,
-            stderr=subprocess.STDOUT, env=dict(os.environ, **SANITIZER_OPTIONS, **(env or {})), start_new_session=True)
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)
-            time.sleep(3)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            self.log.write(f"\nended: it took more than {timeout} s\n".encode())
-            status = 124
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
-            raise
+        status = run_logged(command, timeout, env, self.log)
         self.log.seek(0, os.SEEK_END)
         return status, self.log_path.read_bytes()[start:].decode(errors="replace")
+
+    def run_beside(self, command, timeout, env=None):
+        """As run, from several threads at a time: the log gets the output in one piece, at the end."""
+        with tempfile.TemporaryFile() as output:
+            status = run_logged(command, timeout, env, output)
+            output.seek(0)
+            text = output.read()
+        with self.lock:
+            settings = "".join(f"{name}={value} " for name, value in (env or {}).items())
+            self.log.write(f"$ {settings}{' '.join(map(str, command))}\n".encode() + text)
+            self.log.flush()
+        return status, text.decode(errors="replace")
 
     def build(self, build, *targets):
         sanitizer = BUILDS[build]
         command = ["make", "-s", f"-j{JOBS}", f"BUILD={build}"] + ([f"SAN={sanitizer}"] if sanitizer else [])
+        command += [f"CC={COMPILERS[build]}"] if build in COMPILERS else []
         status, _ = self.run(command + list(targets), 1200)
         return status == 0
 
 
+RUNNING = set()  # processes that are to end with us
+RUNNING_LOCK = threading.Lock()
+
+
+def run_logged(command, timeout, env, output):
+    process = subprocess.Popen(
+        [str(part) for part in command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output,
+        stderr=subprocess.STDOUT, env=dict(os.environ, **SANITIZER_OPTIONS, **(env or {})), start_new_session=True)
+    with RUNNING_LOCK:
+        RUNNING.add(process)
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        end_process(process)
+        output.write(f"\nended: it took more than {timeout} s\n".encode())
+        return 124
+    except BaseException:
+        end_process(process)
+        raise
+    finally:
+        with RUNNING_LOCK:
+            RUNNING.discard(process)
+
+
+def end_process(process):
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3)
+
+
+class Program(collections.namedtuple("Program", "name env label")):
+    """A C test program, and what it is told through the environment."""
+
+
+def cmocka_programs(build):
+    """The longest first, so that no core is idle at the end."""
+    programs = []
+    if build != "build-tsan":  # the simulation has one thread: nothing for TSan to see
+        share = -(-SIMULATION_SEEDS // SIMULATION_PARTS)
+        for first in range(0, SIMULATION_SEEDS, share):
+            seeds = min(share, SIMULATION_SEEDS - first)
+            programs.append(Program("test_leases", {"DROVER_FIRST": str(first), "DROVER_SEEDS": str(seeds)},
+                                    f"test_leases, seeds from {first}"))
+    names = sorted(source.stem for folder in ("unit", "contract") for source in (ROOT / "tests" / folder).glob("test_*.c"))
+    return programs + [Program(name, {}, name) for name in sorted(names, key=lambda name: (name not in SLOW, name))]
+
+
 def cmocka(suite, build):
-    """Every C test program of a build; a program that dies counts as one failure more."""
+    """Every C test program of a build; a program that dies counts as one failure more. They run on all
+    cores; what fails there is tried a second time alone."""
     if not suite.build(build, "unit-programs"):
         return Counts(failed=1)
     counts = Counts()
-    # The simulation has one thread: nothing for TSan to see.
-    folders = ["unit", "contract"] + (["simulation"] if build != "build-tsan" else [])
-    sources = [source for folder in folders
-               for source in sorted((ROOT / "tests" / folder).glob("test_*.c"))]
-    for source in sources:
-        first = cmocka_program(suite, build, source.stem)
+    programs = cmocka_programs(build)
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        firsts = list(pool.map(lambda program: cmocka_program(suite, build, program), programs))
+    for program, first in zip(programs, firsts):
         if first.failed:
-            second = cmocka_program(suite, build, source.stem)
-            say(f"    {source.stem}: {first}; at the second try {second}")
+            second = cmocka_program(suite, build, program)
+            say(f"    {program.label}: {first}; at the second try {second}")
             if not second.failed:
                 second.again = first.failed
             first = second
@@ -118,15 +181,18 @@ def cmocka(suite, build):
     return counts
 
 
-def cmocka_program(suite, build, name):
-    status, output = suite.run([ROOT / build / "tests" / name], 600, {"CMOCKA_MESSAGE_OUTPUT": "TAP"})
+def cmocka_program(suite, build, program):
+    start = time.monotonic()
+    status, output = suite.run_beside([ROOT / build / "tests" / program.name], 900,
+                                      {"CMOCKA_MESSAGE_OUTPUT": "TAP", **program.env})
+    suite.times.append((time.monotonic() - start, program.label))
     skipped = len(re.findall(r"^(?:not )?ok .*# SKIP", output, re.M))
     ok, not_ok = (len(re.findall(rf"^{word} (?!.*# SKIP)", output, re.M)) for word in ("ok", "not ok"))
     one = Counts(ok, not_ok, skipped)
     planned = sum(map(int, re.findall(r"^1\.\.(\d+)", output, re.M)))
     if planned != ok + not_ok + skipped or (status != 0 and not_ok == 0):
         one.failed += 1
-        say(f"    {name}: ended with status {status} after {one} of {planned} tests")
+        say(f"    {program.label}: ended with status {status} after {one} of {planned} tests")
     return one
 
 
@@ -212,6 +278,24 @@ def run_bench(suite):
     return pytest(suite, "tests/bench", 600)
 
 
+def run_fuzz(suite):
+    """Each target: its corpus, then some seconds of new inputs. What fails is kept beside the log."""
+    if not suite.build("build-fuzz", "fuzz-programs"):
+        return Counts(failed=1)
+    status, output = suite.run([sys.executable, "tests/fuzz/run.py", "--build", "build-fuzz", "--seconds", str(FUZZ_SECONDS),
+                                "--failures", LOGS / "fuzz", "--seed", SEED], 3600)
+    counts = Counts(len(re.findall(r"^ok ", output, re.M)), len(re.findall(r"^FAILED ", output, re.M)))
+    return counts if counts.passed and (status == 0) == (counts.failed == 0) else Counts(failed=1)
+
+
+def run_coverage(suite):
+    if not suite.build("build-cov", "unit-programs"):
+        return Counts(failed=1)
+    status, output = suite.run([sys.executable, "tools/coverage.py", "--no-html"], 1200)
+    counts = Counts(len(re.findall(r"^ok ", output, re.M)), len(re.findall(r"^FAILED ", output, re.M)))
+    return counts if counts.passed and (status == 0) == (counts.failed == 0) else Counts(failed=1)
+
+
 def run_demo(suite):
     if not suite.build("build", "all"):
         return Counts(failed=1)
@@ -224,7 +308,9 @@ SUITES = {
     "unit-asan": ("the same under ASan and UBSan", lambda s: cmocka(s, "build-asan")),
     "unit-tsan": ("the same under TSan", lambda s: cmocka(s, "build-tsan")),
     "runner": ("the Python runner alone", lambda s: pytest(s, "tests/runner", 600)),
+    "coverage": ("every branch of states, leases and fences", run_coverage),
     "json": ("our JSON reader against Python's", run_json),
+    "fuzz": ("made-up inputs from outside, under ASan and UBSan", run_fuzz),
     "api": ("the API through dtlpy", lambda s: pytest(s, "tests/api", 1200)),
     "api-asan": ("the same, server and agents under ASan and UBSan",
                  lambda s: pytest(s, "tests/api", 1500, "build-asan")),
@@ -265,6 +351,10 @@ def make_venv():
     marker.touch()
 
 
+def budget_of(name):
+    return BUDGET.get(name, 60)
+
+
 def run_suite(name):
     start = time.monotonic()
     say(f"==> {name}: {SUITES[name][0]}")
@@ -274,9 +364,11 @@ def run_suite(name):
     except OSError as error:
         say(f"    {error}")
         counts = Counts(failed=1)
-    suite.log.close()
     seconds = time.monotonic() - start
     say(f"    {counts} in {seconds:.0f} s")
+    if suite.times:
+        say("    slowest: " + ", ".join(f"{what} {took:.0f} s" for took, what in sorted(suite.times, reverse=True)[:3]))
+    suite.log.close()
     if counts.failed:
         lines = suite.log_path.read_text(errors="replace").splitlines()
         for line in lines[-TAIL:]:
@@ -296,10 +388,16 @@ def main():
     make_venv()
     results = {name: run_suite(name) for name in names}
     total = Counts()
-    say(f"\n{'suite':14}{'passed':>8}{'failed':>8}{'skipped':>8}{'again':>8}{'seconds':>9}")
+    say(f"\n{'suite':14}{'passed':>8}{'failed':>8}{'skipped':>8}{'again':>8}{'seconds':>9}{'budget':>8}")
     for name, (counts, seconds) in results.items():
-        say(f"{name:14}{counts.passed:8}{counts.failed:8}{counts.skipped:8}{counts.again:8}{seconds:9.0f}")
+        over = "  over its budget" if seconds > budget_of(name) else ""
+        say(f"{name:14}{counts.passed:8}{counts.failed:8}{counts.skipped:8}{counts.again:8}{seconds:9.0f}"
+            f"{budget_of(name):8}{over}")
         total.add(counts)
+    spent, allowed = sum(seconds for _, seconds in results.values()), sum(map(budget_of, results))
+    say(f"{'all':14}{total.passed:8}{total.failed:8}{total.skipped:8}{total.again:8}{spent:9.0f}{allowed:8}")
+    if spent > BUDGET_MINUTES * 60:
+        say(f"warning: it took {spent / 60:.0f} minutes; {BUDGET_MINUTES} are the budget")
     say("")
     say(str(total))
     return 1 if total.failed else 0
