@@ -34,6 +34,7 @@ LOGS = ROOT / "build" / "test-logs"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 SEED = os.environ.get("DROVER_TEST_SEED", "20261123")
 JOBS = str(os.cpu_count() or 2)
+NO_TESTS = 5  # pytest's exit status when -m leaves none of a share
 AGAIN_MOST = 5  # more failures than this are not tried a second time
 TAIL = 60  # lines of a failed suite's output that are shown
 
@@ -197,19 +198,41 @@ def cmocka_program(suite, build, program):
     return one
 
 
-def pytest(suite, folder, timeout, build="build", options=()):
-    report = LOGS / f"{suite.name}.xml"
-    report.unlink(missing_ok=True)
+def shares(folder, count):
+    """The folder's test files in `count` shares of about as many tests each."""
+    tests = lambda path: len(re.findall(r"^(?:async )?def test_", path.read_text(encoding="utf-8"), re.M))
+    parts = [[0, []] for _ in range(count)]
+    for path in sorted((ROOT / folder).glob("test_*.py"), key=lambda path: (-tests(path), path)):
+        least = min(parts, key=lambda part: part[0])
+        least[0] += tests(path)
+        least[1].append(str(path.relative_to(ROOT)))
+    return [sorted(files) for _, files in parts if files]
+
+
+def pytest(suite, folder, timeout, build="build", options=(), processes=1):
+    """With several processes each runs a share of the files, beside a server of its own."""
     if not suite.build(build, "all"):
         return Counts(failed=1)
     environment = {"DROVER_BUILD": str(ROOT / build), "DROVER_CACHE_HOME": str(CACHE), "DROVER_TEST_SEED": SEED,
                    "PYTHONHASHSEED": "0", "DROVER_RUNNER": str(ROOT / build / "runner")}
-    status, _ = suite.run([venv_python(), "-m", "pytest", "-c", "tests/pytest.ini", folder, f"--junitxml={report}",
-                           "-p", "no:cacheprovider", *options], timeout, environment)
-    counts = junit(report)
-    if status != 0 and counts.failed == 0:
-        counts.failed = 1
-    names = failed_tests(report)
+    parts = [[folder]] if processes == 1 else shares(folder, processes)
+    reports = [LOGS / f"{suite.name}{number or ''}.xml" for number in range(len(parts))]
+
+    def run_part(part, report):
+        report.unlink(missing_ok=True)
+        run = suite.run if len(parts) == 1 else suite.run_beside
+        status, _ = run([venv_python(), "-m", "pytest", "-c", "tests/pytest.ini", *part, f"--junitxml={report}",
+                         "-p", "no:cacheprovider", *options], timeout, environment)
+        counts = junit(report)
+        if status not in (0, NO_TESTS) and counts.failed == 0:
+            counts.failed = 1
+        return counts
+
+    counts = Counts()
+    with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
+        for part in pool.map(run_part, parts, reports):
+            counts.add(part)
+    names = [name for report in reports for name in failed_tests(report)]
     if names and len(names) == counts.failed <= AGAIN_MOST:
         counts = second_try(suite, counts, names, timeout, environment)
     if counts.passed + counts.failed == 0:
@@ -308,18 +331,18 @@ SUITES = {
     "unit": ("units and contracts in C", lambda s: cmocka(s, "build")),
     "unit-asan": ("the same under ASan and UBSan", lambda s: cmocka(s, "build-asan")),
     "unit-tsan": ("the same under TSan", lambda s: cmocka(s, "build-tsan")),
-    "runner": ("the Python runner alone", lambda s: pytest(s, "tests/runner", 600)),
+    "runner": ("the Python runner alone", lambda s: pytest(s, "tests/runner", 600, processes=2)),
     "coverage": ("every branch of states, leases and fences", run_coverage),
     "json": ("our JSON reader against Python's", run_json),
     "fuzz": ("made-up inputs from outside, under ASan and UBSan", run_fuzz),
-    "api": ("the API through dtlpy", lambda s: pytest(s, "tests/api", 1200)),
+    "api": ("the API through dtlpy", lambda s: pytest(s, "tests/api", 1200, processes=2)),
     "api-asan": ("the same, server and agents under ASan and UBSan",
-                 lambda s: pytest(s, "tests/api", 1500, "build-asan")),
+                 lambda s: pytest(s, "tests/api", 1500, "build-asan", processes=2)),
     "api-tsan": ("a shorter run, server and agents under TSan",
                  lambda s: pytest(s, "tests/api", 1200, "build-tsan", ["-m", "core"])),
     "cli": ("the command line, in pipes and on terminals", lambda s: pytest(s, "tests/cli", 1200)),
     "conformance": ("the API against its own OpenAPI document", lambda s: pytest(s, "tests/conformance", 900)),
-    "fault": ("kill -9, frozen agents, restarts", lambda s: pytest(s, "tests/fault", 1200, options=["-s"])),
+    "fault": ("kill -9, frozen agents, restarts", lambda s: pytest(s, "tests/fault", 1200, options=["-s"], processes=2)),
     "bench": ("every measurement of bench/, as small as can be", run_bench),
     "demo": ("`make demo`, once", run_demo),
 }
