@@ -207,8 +207,8 @@ static void tick(void *arg)
     lease_record_starts(d);
     endings_retry(d);
     recover_tick(d, now);
-    if (map_count(d->agents) == 0 && d->recover_until == 0 && list_empty(&d->endings)) {
-        loop_timer_cancel(d->tick);  // an idle server does not wake up
+    if (map_count(d->agents) == 0 && d->recover_until == 0) {
+        loop_timer_cancel(d->tick);  // an idle server does not wake up; an ending that fails does
         d->tick = NULL;
     }
 }

@@ -3,6 +3,7 @@
 #include "store_fixture.h"
 
 #define store_db sqlite_store_db  // each driver has its own
+#include "store/sqlite/migrations.h"
 #include "store/sqlite/sqlite_internal.h"
 #undef store_db
 
@@ -92,7 +93,8 @@ static void a_failing_database_is_told(void **state)
     struct err err = ERR_INIT;
     assert_int_equal(sqlite3_open(":memory:", &tx.sql), SQLITE_OK);
     assert_int_equal(all_of_them(&tx, arena, 7), 7);  // there are no tables
-    assert_int_equal(store_sqlite_migrate(tx.sql, &err), 0);
+    assert_int_equal(store_sqlite_migrate(tx.sql, &store_sqlite_steps, SCHEMA_NEWEST, false, &err),
+                     0);
     assert_int_equal(store_sqlite_functions(tx.sql), SQLITE_OK);
     assert_int_equal(all_of_them(&tx, arena, 0), 0);
     sqlite3_progress_handler(tx.sql, 1, interrupt, NULL);

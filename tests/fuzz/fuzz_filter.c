@@ -6,6 +6,7 @@
 #include "model/context.h"
 #include "store/memory/memory_internal.h"
 #define store_db sqlite_store_db  // each driver has its own
+#include "store/sqlite/migrations.h"
 #include "store/sqlite/sqlite_internal.h"
 #undef store_db
 
@@ -74,7 +75,7 @@ static void open_stores(void)
     sqlite.tx = (struct tx){.driver = &store_sqlite_driver, .writer = true};
     sqlite.db = &sqlite_db;
     if (sqlite3_open(":memory:", &sqlite.sql) != SQLITE_OK ||
-        store_sqlite_migrate(sqlite.sql, &err) < 0 ||
+        store_sqlite_migrate(sqlite.sql, &store_sqlite_steps, SCHEMA_NEWEST, false, &err) < 0 ||
         store_sqlite_functions(sqlite.sql) != SQLITE_OK ||
         store_memory_driver.open(NULL, &memory_db, &err) < 0)
         abort();

@@ -238,11 +238,12 @@ static void an_agent_keeps_what_nobody_else_got(struct op *op)
 // ── reporting ────────────────────────────────────────────────────────────────────────────────
 
 static struct execution_result result;
+static bool watched;  // somebody waits for the end
 
 static int run_record(struct op *op, struct err *err)
 {
     bool applied;
-    return execution_record(op, &result, S, &applied, err);
+    return execution_record(op, &result, S, watched, &applied, err);
 }
 
 static void a_result_is_recorded_once(struct op *op)
@@ -257,17 +258,37 @@ static void a_result_is_recorded_once(struct op *op)
                                        .ended_at = NOW,
                                        .attempts = 1};
     put(op, blank("in-progress", 6));
-    assert_int_equal(execution_record(op, &result, S, &applied, &err), 0);
+    assert_int_equal(execution_record(op, &result, S, watched, &applied, &err), 0);
     assert_false(applied);  // an old fence
     assert_int_equal(events(op, EVENT_EXECUTION_ENDED), 0);
     put(op, blank("in-progress", 5));
-    assert_int_equal(execution_record(op, &result, S, &applied, &err), 0);
+    assert_int_equal(execution_record(op, &result, S, watched, &applied, &err), 0);
     assert_true(applied);
     assert_int_equal(events(op, EVENT_EXECUTION_ENDED), 1);
     applied = false;
-    assert_int_equal(execution_record(op, &result, S, &applied, &err), 0);
+    assert_int_equal(execution_record(op, &result, S, watched, &applied, &err), 0);
     assert_false(applied);  // it is final
     assert_int_equal(troubles(op, blank("in-progress", 5), run_record), 1);
+}
+
+static void a_watched_end_brings_its_row(struct op *op)
+{
+    bool applied;
+    struct err err = ERR_INIT;
+    result = (struct execution_result){.id = X,
+                                       .status = STR("success"),
+                                       .output = STR("[1]"),
+                                       .fence = 5,
+                                       .started_at = NOW,
+                                       .ended_at = NOW};
+    put(op, blank("in-progress", 5));
+    watched = true;
+    assert_int_equal(execution_record(op, &result, S, watched, &applied, &err), 0);
+    const struct event *event = op->events;
+    assert_true(event && event->kind == EVENT_EXECUTION_ENDED && event->row);
+    assert_true(str_is(event->row->status, "success") && str_is(event->row->output, "[1]"));
+    assert_int_equal(troubles(op, blank("in-progress", 5), run_record), 3);
+    watched = false;
 }
 
 static void a_big_output_becomes_a_failure(struct op *op)
@@ -279,7 +300,7 @@ static void a_big_output_becomes_a_failure(struct op *op)
     put(op, blank("in-progress", 5));
     result = (struct execution_result){
         .id = X, .status = STR("success"), .output = {big, 101}, .fence = 5, .ended_at = NOW};
-    assert_int_equal(execution_record(op, &result, S, &applied, &err), 0);
+    assert_int_equal(execution_record(op, &result, S, watched, &applied, &err), 0);
     assert_status(op, "failed");
     struct execution x = row(op);
     size_t at;
@@ -438,6 +459,7 @@ TEST(delivery_says_what_there_is)
 TEST(only_open_ones_are_fetched)
 TEST(an_agent_keeps_what_nobody_else_got)
 TEST(a_result_is_recorded_once)
+TEST(a_watched_end_brings_its_row)
 TEST(a_big_output_becomes_a_failure)
 TEST(progress_shows_what_it_says)
 TEST(on_reset_decides_after_a_death)
@@ -454,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_only_open_ones_are_fetched),
         cmocka_unit_test(test_an_agent_keeps_what_nobody_else_got),
         cmocka_unit_test(test_a_result_is_recorded_once),
+        cmocka_unit_test(test_a_watched_end_brings_its_row),
         cmocka_unit_test(test_a_big_output_becomes_a_failure),
         cmocka_unit_test(test_progress_shows_what_it_says),
         cmocka_unit_test(test_on_reset_decides_after_a_death),
