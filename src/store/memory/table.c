@@ -136,6 +136,8 @@ void store_memory_put(struct memory_tx *tx, struct memory_table *table, const vo
 void store_memory_remove(struct memory_tx *tx, struct memory_table *table, struct str id)
 {
     struct memory_row *before = store_memory_find(table, id);
+    if (!before)
+        return;
     unlink_row(table, before);
     record(tx, table, before, NULL);
 }
