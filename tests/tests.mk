@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests: units and contracts in C (cmocka), the rest in Python (pytest). tools/run_tests.py runs the
 # suites in order; `make test SUITES="unit api"` picks some of them.
-.PHONY: bench coverage lint preload test unit unit-programs
+.PHONY: coverage lint preload test unit unit-programs
 test:  ## run every test suite (SUITES="unit api": only these)
 	@tools/setup test
 	@python3 tools/run_tests.py $(SUITES)
