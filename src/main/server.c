@@ -3,7 +3,6 @@
 #include "main/server.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "control/control.h"
+#include "main/place.h"
 #include "net/http_server.h"
 #include "net/loop.h"
 #include "operation/secret_file.h"
@@ -34,7 +34,7 @@ struct server {
     struct dispatch *dispatch;
     struct control *control;
     struct api *api;
-    char self_folder[PATH_MAX];  // where this program lies: drover-agent and runner/ lie beside it
+    struct place place;
     struct start_result started;
     struct loop_task disk_task;  // of what a thread says of the disk, once
     atomic_flag disk_failed;
@@ -46,25 +46,6 @@ struct server {
 static const char *in_folder(struct server *server, const char *folder, const char *name)
 {
     return arena_printf(server->arena, "%s/%s", folder, name).at;
-}
-
-static int find_self(struct server *server, struct err *err)
-{
-    ssize_t len = readlink("/proc/self/exe", server->self_folder, sizeof(server->self_folder) - 1);
-    if (len <= 0)
-        return err_errno(err, ERR_INTERNAL, errno,
-                         "cannot find this program's own folder (/proc/self/exe)");
-    server->self_folder[len] = '\0';
-    *strrchr(server->self_folder, '/') = '\0';
-    return 0;
-}
-
-// The runner lies beside the program after `make`, in ../lib/drover after an installation.
-static const char *runner_folder(struct server *server)
-{
-    const char *built = in_folder(server, server->self_folder, "runner");
-    const char *installed = in_folder(server, server->self_folder, "../lib/drover/runner");
-    return access(installed, R_OK) == 0 ? installed : built;
 }
 
 // ── stopping ─────────────────────────────────────────────────────────────────────────────────
@@ -221,13 +202,13 @@ static int open_work(struct server *server, struct err *err)
     struct driver_config driver = {
         .driver = s->driver,
         .folder = in_folder(server, s->data, "run"),
-        .agent_program = in_folder(server, server->self_folder, "drover-agent"),
+        .agent_program = server->place.agent,
         .agent_url = s->agent_url,
         .agent_ca = str_starts(str_of(s->agent_url), STR("https")) ? s->tls_cert : NULL,
         .public_url = s->public_url,
         .cache = s->cache,
         .python = s->python,
-        .runner_folder = runner_folder(server),
+        .runner_folder = server->place.runner,
         .backoff_first_ms = s->backoff_first_ms,
         .backoff_max_ms = s->backoff_max_ms,
         .backoff_reset_ms = s->backoff_reset_ms,
@@ -321,7 +302,8 @@ static int start(struct server *server, struct err *err)
     p->ids = id_source_new();
     p->events = events_new();
     p->loop = loop_new();
-    if (find_self(server, err) || open_state(server, err) || open_work(server, err))
+    if (place_find(&server->place, server->arena, err) || open_state(server, err) ||
+        open_work(server, err))
         return -1;
     loop_on_stop_signal(p->loop, on_signal, server);
     dispatch_start(server->dispatch, on_recovered, server);
