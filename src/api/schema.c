@@ -150,6 +150,23 @@ static const struct {
                    ",\"filter\":{\"type\":\"object\"},\"sort\":{\"type\":\"object\"},"
                    "\"page\":{\"type\":\"integer\",\"minimum\":0},\"pageSize\":{\"type\":"
                    "\"integer\",\"minimum\":0,\"maximum\":@page}}}"},
+    {"Rollback", "{\"type\":\"object\",\"properties\":{\"revision\":" TEXT "}}"},
+    {"Rollout",
+     "{\"type\":\"object\",\"required\":[\"state\",\"revision\",\"wanted\",\"updated\",\"ready\","
+     "\"old\","
+     "\"failing\",\"since\",\"message\"],\"properties\":{\"state\":{\"type\":\"string\",\"enum\":["
+     "\"complete\",\"progressing\",\"failing\",\"paused\"]},\"revision\":" TEXT
+     ",\"wanted\":{\"type\":\"integer\"},\"updated\":{\"type\":\"integer\"},\"ready\":{\"type\":"
+     "\"integer\"},"
+     "\"old\":{\"type\":\"integer\"},\"failing\":{\"type\":\"integer\"},\"since\":" TEXT
+     ",\"message\":" TEXT ",\"replicas\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}}}"},
+    {"RevisionChange", "{\"type\":\"object\",\"required\":[\"revision\",\"createdAt\",\"creator\","
+                       "\"changes\"],\"properties\":{"
+                       "\"revision\":" TEXT ",\"createdAt\":" TEXT ",\"creator\":" TEXT
+                       ",\"changes\":{\"type\":\"object\"}}}"},
+    {"Why",
+     "{\"type\":\"object\",\"required\":[\"status\",\"sentences\"],\"properties\":{\"status\":" TEXT
+     ",\"sentences\":{\"type\":\"array\",\"items\":" TEXT "}}}"},
     {"InstanceCatalog", "{}"},
     {"ItemsAnswer",
      "{\"anyOf\":[{\"$ref\":\"#/components/schemas/ItemPage\"},{\"type\":\"object\","

@@ -147,8 +147,8 @@ static void write_module(struct json_writer *w, const struct module *module)
         const struct function *function = &module->functions[i];
         json_w_object(w);
         json_w_pair_str(w, "name", function->name);
-        write_parameters(w, "inputs", function->inputs, function->input_count);
-        write_parameters(w, "outputs", function->outputs, function->output_count);
+        write_parameters(w, "input", function->inputs, function->input_count);
+        write_parameters(w, "output", function->outputs, function->output_count);
         json_w_object_end(w);
     }
     json_w_array_end(w);

@@ -216,6 +216,67 @@ int service_update(struct op *op, const struct service *before, struct json body
     return 0;
 }
 
+// The newest revision but the present one.
+static int revision_before(struct op *op, const struct service *service, struct str *version,
+                           struct err *err)
+{
+    struct query query = {
+        .filter = filter_eq_text(&revision_entity, "parentId", service->id, op->arena),
+        .sort_count = 1,
+        .limit = 2};
+    void *rows;
+    size_t count;
+    query.sort[0] = (struct sort_key){.field = entity_field(&revision_entity, STR("createdAt")),
+                                      .path = STR(""),
+                                      .descending = true};
+    if (tx_select(op->tx, &revision_entity, &query, op->arena, &rows, &count, err))
+        return -1;
+    if (count < 2)
+        return err_set(err, ERR_NOT_FOUND,
+                       "Service " STR_FMT " has one revision only: there is nothing to go back to",
+                       STR_ARG(service->name));
+    *version = ((const struct revision *)rows)[1].version;
+    return 0;
+}
+
+int service_rollback(struct op *op, const struct service *before, struct str version,
+                     struct service *out, struct err *err)
+{
+    _cleanup_buf_ struct buf changes = BUF_INIT((size_t)op_limits(op)->field);
+    struct json_writer w = JSON_WRITER(&changes);
+    if (version.len == 0 && revision_before(op, before, &version, err))
+        return -1;
+    if (service_at(op, before, version, out, err))
+        return -1;
+    out->id = before->id;
+    out->name = before->name;
+    out->project_id = before->project_id;
+    out->org_id = before->org_id;
+    out->creator = before->creator;
+    out->created_at = before->created_at;
+    out->bot_user = before->bot_user;
+    out->active = before->active;
+    out->generation = before->generation;
+    if (entity_diff(&service_entity, before, out, SERVICE_UNCOUNTED, &w) == 0)
+        return err_set(err, ERR_CONFLICT,
+                       "Revision " STR_FMT " of service " STR_FMT " is what it has already",
+                       STR_ARG(version), STR_ARG(before->name));
+    if (service_check(op, out, before, err) ||
+        version_next(before->version, op->arena, &out->version, err) ||
+        save(op, before, out, "rollback", err))
+        return -1;
+    struct str message = arena_printf(
+        op->arena,
+        "rolled back by " STR_FMT " to the content of revision " STR_FMT
+        ", which is now revision " STR_FMT,
+        STR_ARG(op->caller.user_id), STR_ARG(version), STR_ARG(out->version));
+    struct str inputs = changes.over ? STR("{}") : arena_copy(op->arena, buf_str(&changes));
+    if (note_event(op, out, "RolledBack", out->version, message, inputs, err))
+        return -1;
+    note_changed(op, out, false);
+    return 0;
+}
+
 int service_set_active(struct op *op, const struct service *before, bool active, bool force,
                        struct service *out, struct err *err)
 {

@@ -20,6 +20,12 @@ MUST_CHECK int service_create(struct op *op, const struct project *project, stru
 MUST_CHECK int service_update(struct op *op, const struct service *before, struct json body,
                               bool force, struct service *out, struct err *err);
 
+// Makes a new revision with the content of an old one; absent: of the one before the newest. Name,
+// place, and whether it is paused stay. ERR_NOT_FOUND: there is no such revision; ERR_CONFLICT: it
+// is what runs already.
+MUST_CHECK int service_rollback(struct op *op, const struct service *before, struct str version,
+                                struct service *out, struct err *err);
+
 // Pauses (false) or resumes. A paused service's executions stay queued.
 MUST_CHECK int service_set_active(struct op *op, const struct service *before, bool active,
                                   bool force, struct service *out, struct err *err);
