@@ -58,13 +58,14 @@ static void write_replica(struct json_writer *out, const struct replica *row, bo
     json_w_object_end(out);
 }
 
-// A replica that ended, or says why it cannot start, fails until it is ready.
+// A replica that has ended, now or before, or says why it cannot start, fails until it is ready.
 static void count_replica(struct rollout *rollout, const struct replica *row)
 {
     bool updated = str_eq(row->service_version, rollout->revision);
     bool ready = str_is(row->state, "ready");
     bool failing = !ready && !str_is(row->state, "draining") &&
-                   (str_is(row->state, "exited") || row->message.len > 0);
+                   (str_is(row->state, "exited") || row->message.len > 0 ||
+                    (row->restarts != INT_NONE && row->restarts > 0));
     rollout->updated += updated;
     rollout->ready += updated && ready;
     rollout->old += !updated;
@@ -95,11 +96,12 @@ static struct str message_of(const struct rollout *rollout, int64_t wanted, cons
     if (wanted == 0)
         return arena_printf(arena, "%lld replicas are draining",
                             (long long)(rollout->updated + rollout->old));
-    struct str words = rollout->words.at ? rollout->words : STR("");
-    size_t skip = words.len > 600 ? words.len - 600 : 0;
-    while (skip < words.len && skip > 0 && ((unsigned char)words.at[skip] & 0xC0) == 0x80)
-        skip++;
-    struct str end = {words.at + skip, words.len - skip};
+    // The last line says most of a traceback.
+    struct str end = STR("");
+    for (struct str rest = rollout->words; rest.at && rest.len;) {
+        struct str line = str_trim(str_cut(&rest, '\n'));
+        end = line.len ? line : end;
+    }
     return arena_printf(arena,
                         "%lld of %lld replicas run revision " STR_FMT ", %lld are old%s" STR_FMT,
                         (long long)rollout->ready, (long long)wanted, STR_ARG(version),

@@ -6,6 +6,6 @@
 
 #include "cli/verb.h"
 
-extern const struct verb_list backup_verbs, run_verbs, up_verbs;
+extern const struct verb_list backup_verbs, run_verbs, up_verbs, doctor_verbs;
 
 #endif

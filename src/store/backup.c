@@ -481,3 +481,78 @@ int backup_write(const struct backup_config *config, int fd, struct backup_repor
     mem_free(b.block);
     return failed ? -1 : 0;
 }
+
+// ── looking only ─────────────────────────────────────────────────────────────────────────────
+
+static int inspect_blob(void *arg, const char *name, struct err *err)
+{
+    struct backup *b = arg;
+    char hash[BLOB_NAME_LEN + 1];
+    int64_t size;
+    _cleanup_fd_ int fd = blob_read_fd(b->blobs, str_of(name), &size, err);
+    if (fd < 0 && err->kind != ERR_NOT_FOUND)
+        return -1;
+    const char *why = fd < 0 ? "it is missing" : "its bytes are not those that were stored";
+    if (fd >= 0 && pass_bytes(b, name, fd, size, false, hash, err) == 0 && strcmp(hash, name) == 0)
+        b->report->blobs++;
+    else
+        leave_out(b, name, why);
+    *err = ERR_INIT;
+    progress(b, "blobs", b->report->blobs, b->blobs_total);
+    return stopped(b, err);
+}
+
+static int inspect_database(struct backup *b, const char *folder, const char *name, struct err *err)
+{
+    char path[BACKUP_PATH];
+    sqlite3 *sql = NULL;
+    snprintf(path, sizeof(path), "%s%s%s/%s", b->config->data, *folder ? "/" : "", folder, name);
+    bool rows = backup_kind_of(name) == BACKUP_IS_ROWS;
+    if (!rows && backup_kind_of(name) != BACKUP_IS_LOGS)
+        return 0;
+    progress(b, path, 0, 0);
+    int failed = -1;
+    if (sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        sql_failed(sql, "opening", path, err);
+    else if (sqlite3_busy_timeout(sql, 10000),
+             sqlite3_exec(sql, "PRAGMA query_only=ON", NULL, NULL, NULL) != SQLITE_OK)
+        sql_failed(sql, "reading", path, err);
+    else
+        failed = backup_check(sql, "integrity_check", path, err) ||
+                 (rows && (backup_each_blob(sql, count_blob, b, err) ||
+                           backup_each_blob(sql, inspect_blob, b, err)));
+    sqlite3_close(sql);
+    b->report->files++;
+    return failed ? -1 : 0;
+}
+
+static int inspect_folder(struct backup *b, const char *folder, struct err *err)
+{
+    char path[BACKUP_PATH];
+    snprintf(path, sizeof(path), "%s%s%s", b->config->data, *folder ? "/" : "", folder);
+    DIR *dir = opendir(path);
+    int failed = 0;
+    for (struct dirent *entry; dir && !failed && (entry = readdir(dir));)
+        failed = inspect_database(b, folder, entry->d_name, err);
+    if (dir)
+        closedir(dir);
+    return failed ? -1 : 0;
+}
+
+int backup_inspect(const struct backup_config *config, struct backup_report *report,
+                   struct err *err)
+{
+    char path[BACKUP_PATH];
+    struct backup b = {.config = config,
+                       .report = report,
+                       .damaged = BUF_INIT(SIZE_MAX),
+                       .block = mem_alloc(BACKUP_BLOCK)};
+    *report = (struct backup_report){.created_at = wall_ms()};
+    snprintf(path, sizeof(path), "%s/blobs", config->data);
+    b.blobs = blobs_attach(path, err);
+    int failed = !b.blobs || inspect_folder(&b, "", err) || inspect_folder(&b, "logs", err);
+    blobs_close(b.blobs);
+    buf_deinit(&b.damaged);
+    mem_free(b.block);
+    return failed ? -1 : 0;
+}

@@ -44,6 +44,12 @@ MUST_CHECK int backup_write(const struct backup_config *config, int fd,
 // What the archive says of itself; its contents are not checked. ERR_BAD_INPUT when it is cut off.
 MUST_CHECK int backup_look(int fd, struct backup_report *report, struct err *err);
 
+// Reads all that is kept in a data folder, whether a server has it or not: the databases'
+// integrity, and the bytes of every blob that the rows refer to (on_damage, `damaged`).
+// ERR_INTERNAL names the database that is damaged.
+MUST_CHECK int backup_inspect(const struct backup_config *config, struct backup_report *report,
+                              struct err *err);
+
 struct restore_config {
     const char *data;  // is made; an empty folder may be there
     void (*on_progress)(void *arg, const char *what, int64_t done, int64_t total);
