@@ -84,6 +84,7 @@ demo:  ## set up, build, and show the whole road in a temporary folder
 	@python3 tools/demo.py --build $(BUILD) $(DEMO)
 
 include src/runner/python/runner.mk
+include deploy/install.mk
 include tests/tests.mk
 include bench/bench.mk
 

@@ -264,7 +264,7 @@ static const struct option restore_table[] = {
 static const struct verb_example backup_examples[] = {
     {"drover backup backup.tar", "the server that you are logged in to"},
     {"drover backup --data /var/lib/drover backup.tar", "a folder of this machine, online"},
-    {"drover backup - | zstd > backup.tar.zst", "compressed on the way"},
+    {"drover backup - | gzip > backup.tar.gz", "compressed on the way"},
 };
 
 static const struct verb_example restore_examples[] = {

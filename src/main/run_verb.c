@@ -456,7 +456,7 @@ static const struct option options[] = {
 
 static const struct verb_example examples[] = {
     {"drover run hello run --input '{\"name\":\"Ada\"}'", "the function run of the folder hello"},
-    {"drover run . run -i @input.json --python .venv/bin/python --no-install",
+    {"drover run hello run -i @input.json --python python3 --no-install",
      "in an environment of your own"},
 };
 

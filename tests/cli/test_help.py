@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import time
 
@@ -38,7 +39,7 @@ def test_help_says_what_there_is(stranger, verb):
     text = stranger.good("help", *verb.split()).out
     assert text == stranger.good(*verb.split(), "--help").out == stranger.good(*verb.split(), "-h").out
     assert text.startswith(f"Usage: drover {verb}")
-    if verb != "server":
+    if verb not in ("server", "schema"):  # programs of their own
         for heading in ("Everywhere:", "Examples:", "Exit codes:"):
             assert heading in text, heading
     assert all(len(line) <= 100 for line in text.splitlines() if not line.startswith("  drover")), text
@@ -137,12 +138,26 @@ def prepared(stage, server, verb, command):
     if verb == "delete":
         quietly("deploy", "hello", "--name", "doomed", "--package", "doomed", "--replicas", "0")
         command = command.replace("hello", "doomed")
+    if verb in ("backup", "restore", "doctor"):
+        (stage.folder / "backup.tar").unlink(missing_ok=True)
+        command = command.replace("/var/lib/drover", "restored" if verb == "restore" else "drover-data")
+    if verb == "restore":
+        shutil.rmtree(stage.folder / "restored", ignore_errors=True)
+        stage.good("backup", "backup.tar")
+    if verb == "run":
+        (stage.folder / "input.json").write_text('{"name": "Ada"}')
+    if verb == "up":
+        command = f"{command} --no-example --data up-data --listen 127.0.0.1:{harness.free_port()}"
+    if verb == "rollout undo":
+        stage.good("deploy", "hello", "--concurrency", str(time.time_ns() % 90 + 2))
+        first = stage.good("rollout", "history", "hello", "-o", "name").lines[-1]
+        command = command.replace("1.0.2", first)
     if verb == "man":
         command = command.replace("/tmp/drover-man", "man-pages")
     return command
 
 
-ENDLESS = ("--watch", "drover logs hello -f")  # until Ctrl-C
+ENDLESS = ("--watch", "drover logs hello -f", "drover events -f", "drover up")  # until Ctrl-C
 
 
 @pytest.mark.parametrize("verb, command", examples())
