@@ -49,11 +49,13 @@ struct http_server {
     uv_prepare_t prepare;  // before I/O: for replies made in timers and close callbacks
     uv_idle_t idle;        // active while MHD has work that needs no event
     uv_timer_t sweep, backoff;
-    int handles;         // uv handles not yet closed
-    bool pump;           // MHD_run is due
-    bool in_mhd;         // within MHD_run or MHD_stop_daemon
-    unsigned spins;      // turns in a row in which MHD said "more" but nothing happened
-    unsigned long seen;  // callbacks of MHD so far
+    int handles;            // uv handles not yet closed
+    bool pump;              // MHD_run is due
+    bool starved;           // MHD just said that the system has none left
+    uint64_t starved_said;  // loop ms: when it was last logged
+    bool in_mhd;            // within MHD_run or MHD_stop_daemon
+    unsigned spins;         // turns in a row in which MHD said "more" but nothing happened
+    unsigned long seen;     // callbacks of MHD so far
 
     int64_t connections;
     struct list waiting;   // struct http_connection without a whole head, oldest first

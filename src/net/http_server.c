@@ -15,6 +15,8 @@
 #define ROUNDS          4   // MHD_run calls in one turn of the loop
 #define SPINS_MAX       64  // fruitless turns before the pump slows down to BACKOFF_MS
 #define BACKOFF_MS      1
+#define STARVED_MS      50  // between two tries to accept while the system has nothing left
+#define STARVED_SAY_MS  10000
 #define PEM_MAX         (1 << 20)   // bytes of a certificate or key file
 #define CONNECTION_POOL (32 << 10)  // bytes per connection: its head and its read buffer
 
@@ -30,10 +32,33 @@ static bool mhd_has_more(struct http_server *server)
 
 static void on_idle(uv_idle_t *handle) { (void)handle; }
 
+static void on_poll(uv_poll_t *handle, int status, int events);
+
 static void on_backoff(uv_timer_t *handle)
 {
     struct http_server *server = handle->data;
     server->pump = true;
+    uv_poll_start(&server->poll, UV_READABLE, on_poll);  // as it is, unless it was starved
+}
+
+// The system has no descriptor or memory for a connection. With others open MHD waits for one of
+// them to end; without, it would try for ever, and take a whole core.
+static void starved(struct http_server *server)
+{
+    uint64_t now = uv_now(server->uv);
+    server->starved = false;
+    if (server->starved_said == 0 || now - server->starved_said > STARVED_SAY_MS) {
+        server->starved_said = now;
+        log_warn(server->config.log, "http",
+                 "%s: the system refuses a new connection (open files or memory); clients wait",
+                 server->listener->address);
+    }
+    if (server->connections > 0)
+        return;
+    uv_poll_stop(&server->poll);
+    uv_idle_stop(&server->idle);
+    server->pump = false;
+    uv_timer_start(&server->backoff, on_backoff, STARVED_MS, 0);
 }
 
 // MHD counts a connection that it can do nothing about (an endless chunk extension) as pending
@@ -69,6 +94,8 @@ static void http_pump(struct http_server *server)
         server->spins = 0;
         uv_idle_stop(&server->idle);
     }
+    if (server->starved)
+        starved(server);
     if (server->stopping && server->connections == 0)
         finish(server);
 }
@@ -163,6 +190,9 @@ void http_on_connection(void *cls, struct MHD_Connection *mhd, void **slot,
 static void on_mhd_log(void *cls, const char *fmt, va_list args)
 {
     struct http_server *server = cls;
+    // Its only way to say so; the text is in libmicrohttpd since 0.9.50.
+    if (str_starts(str_of(fmt), STR("Hit process or system resource limit")))
+        server->starved = true;
     char line[512];
     vsnprintf(line, sizeof(line), fmt, args);
     log_debug(server->config.log, "http", "%s", line);
