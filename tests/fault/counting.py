@@ -32,7 +32,9 @@ FUNCTIONS = {"run": {"folder": "String", "number": "Integer", "seconds": "Number
 class Load:
     """Executes as fast as one connection does, and remembers what was accepted."""
 
-    def __init__(self, api, service, folder, seconds=0.0):
+    def __init__(self, api, service, folder, seconds=0.0, limit=20, deadline=10):
+        """limit: how many come in one array; deadline: seconds for an answer."""
+        self.limit, self.deadline = limit, deadline
         self.api, self.service, self.folder, self.seconds = api, service, folder, seconds
         self.folder.mkdir()
         self.attempted, self.accepted = 0, {}  # id: number
@@ -47,11 +49,11 @@ class Load:
         url = f"{self.api.server.url}/api/v1/executions/{self.service}"
         while not self.stopping.is_set():
             # Every fourth request is an array: they share a commit.
-            many = 20 if self.attempted % 4 == 3 else 1
+            many = self.limit if self.attempted % 4 == 3 else 1
             bodies = [self.body(self.attempted + at) for at in range(many)]
             self.attempted += many
             try:
-                answer = session.post(url, json=bodies if many > 1 else bodies[0], timeout=10)
+                answer = session.post(url, json=bodies if many > 1 else bodies[0], timeout=self.deadline)
             except requests.RequestException:
                 time.sleep(0.02)
                 continue
