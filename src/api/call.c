@@ -248,6 +248,10 @@ static int job_work(struct tx *tx, void *arg, struct err *err)
     if (rc == 0)
         rc = state->fn(call, err);
     call->op.tx = NULL;
+    if (rc == 0 && call->reply.no_memory)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "There is no memory for an answer of so many bytes now: try again, or ask "
+                       "for a smaller page");
     if (rc == 0 && call->reply.over)
         return err_set(err, ERR_TOO_LARGE,
                        "The answer would have more than %zu bytes (--max-answer): ask for a "

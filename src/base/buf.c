@@ -7,6 +7,7 @@
 #include "base/mem.h"
 
 #define FIRST_SIZE 256
+#define LARGE      ((size_t)1 << 20)  // from here on it is somebody's large input, and may be refused
 
 void buf_deinit(struct buf *buf)
 {
@@ -17,7 +18,7 @@ void buf_deinit(struct buf *buf)
 void buf_clear(struct buf *buf)
 {
     buf->len = 0;
-    buf->over = false;
+    buf->over = buf->no_memory = false;
 }
 
 char *buf_reserve(struct buf *buf, size_t len)
@@ -33,7 +34,12 @@ char *buf_reserve(struct buf *buf, size_t len)
             cap = buf->max < FIRST_SIZE ? buf->max : FIRST_SIZE;
         if (cap < need)
             cap = need;
-        buf->at = mem_resize(buf->at, cap);
+        char *at = cap < LARGE ? mem_resize(buf->at, cap) : mem_try_resize(buf->at, cap);
+        if (!at) {
+            buf->over = buf->no_memory = true;
+            return NULL;
+        }
+        buf->at = at;
         buf->cap = cap;
     }
     return buf->at + buf->len;

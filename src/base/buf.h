@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // base/buf: a growing byte buffer with a hard cap. Going over the cap sets `over` and drops the
-// write; the writer checks once at the end.
+// write; the writer checks once at the end. So does a large buffer that gets no memory (no_memory).
 #ifndef DROVER_BASE_BUF_H
 #define DROVER_BASE_BUF_H
 
@@ -14,7 +14,8 @@
 struct buf {
     char *at;
     size_t len, cap, max;
-    bool over;  // a write did not fit under max
+    bool over;       // a write did not fit under max
+    bool no_memory;  // it is over because the system had no memory
 };
 
 #define BUF_INIT(max_bytes) ((struct buf){.max = (max_bytes)})

@@ -13,10 +13,11 @@
 #define ID_LEN   24
 #define UUID_LEN 36
 
-struct str id_new(int64_t now_ms, struct arena *arena);    // ID_LEN characters
+struct str id_new(int64_t now_ms, struct arena *arena);  // ID_LEN characters
 
-// Ids that always grow, within a millisecond and also when the clock steps back: they take the newest
-// time seen then, and random bits larger than the last by a random step of up to 2^24. Any thread.
+// Ids that always grow, within a millisecond and also when the clock steps back: they take the
+// newest time seen then, and random bits larger than the last by a random step of up to 2^24. Any
+// thread.
 struct id_source;
 struct id_source *id_source_new(void);
 void id_source_free(struct id_source *source);

@@ -34,6 +34,11 @@ void *mem_resize(void *at, size_t size)
     return moved;
 }
 
+void *mem_try_resize(void *at, size_t size)
+{
+    return size > PTRDIFF_MAX ? NULL : realloc(at, size ? size : 1);
+}
+
 char *mem_copy(const char *at, size_t len)
 {
     char *copy = mem_resize(NULL, len < SIZE_MAX ? len + 1 : len);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // base/mem: heap allocation that never returns NULL: out of memory ends the process with a line on
 // stderr (nothing accepted is lost by it: every 2xx follows a commit). Sizes that a caller from
-// outside controls are capped before they come here.
+// outside controls are capped before they come here, and large ones are tried (mem_try_resize).
 #ifndef DROVER_BASE_MEM_H
 #define DROVER_BASE_MEM_H
 
 #include <stddef.h>
 
-void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));        // zeroed
-void *mem_resize(void *at, size_t size) __attribute__((returns_nonnull));     // new bytes undefined
+void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull));     // zeroed
+void *mem_resize(void *at, size_t size) __attribute__((returns_nonnull));  // new bytes undefined
+void *mem_try_resize(void *at, size_t size);  // NULL without memory; `at` is as it was then
 char *mem_copy(const char *at, size_t len) __attribute__((returns_nonnull));  // NUL-terminated
 void mem_free(void *at);                                                      // NULL does nothing
 

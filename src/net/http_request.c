@@ -256,7 +256,7 @@ static enum MHD_Result drop(struct http_request *request, size_t len)
     return MHD_NO;
 }
 
-static void keep(struct http_request *request, struct str chunk)
+static int keep(struct http_request *request, struct str chunk, struct err *err)
 {
     struct buf *body = &request->body;
     if (body->len == 0) {
@@ -265,6 +265,11 @@ static void keep(struct http_request *request, struct str chunk)
             buf_reserve(body, request->length < BODY_FIRST ? (size_t)request->length : BODY_FIRST);
     }
     buf_add_str(body, chunk);
+    if (!body->over)
+        return 0;
+    buf_deinit(body);
+    return err_set(err, ERR_UNAVAILABLE,
+                   "there is no memory for a body of so many bytes now: try again, or send less");
 }
 
 static enum MHD_Result on_body(struct http_request *request, const char *data, size_t *size)
@@ -293,8 +298,8 @@ static enum MHD_Result on_body(struct http_request *request, const char *data, s
         }
     } else if (request->on_chunk) {
         request->on_chunk(request->chunk_arg, request, chunk);
-    } else {
-        keep(request, chunk);
+    } else if (keep(request, chunk, &err) != 0) {
+        http_request_fail(request, &err);
     }
     if (request->paused)
         suspend(request);

@@ -91,6 +91,8 @@ int store_sqlite_err(struct sqlite_tx *tx, const char *doing, struct err *err)
                        tx->db->folder);
     case SQLITE_IOERR:
     case SQLITE_CORRUPT: return disk_err(tx, doing, code, err);
+    case SQLITE_NOMEM:
+        return err_set(err, ERR_UNAVAILABLE, "store: %s: out of memory; try again", doing);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return err_set(err, ERR_UNAVAILABLE, "store: %s: another program holds %s: %s", doing,
