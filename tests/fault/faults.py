@@ -20,7 +20,7 @@ CALLS = ("open", "write", "fsync", "truncate", "rename", "unlink", "mkdir", "ope
 FIELDS = {"armed": ("I", 0), "calls": ("Q", 8), "error": ("q", 16), "short_write": ("q", 24), "from": ("Q", 32),
           "count": ("Q", 40), "seen": ("Q", 48), "failed": ("Q", 56), "sync_us": ("q", 64), "clock_ms": ("q", 72),
           "syncs": ("Q", 80), "recording": ("I", 88), "only_pid": ("I", 92), "match": ("512s", 96),
-          "root": ("512s", 608), "last": ("256s", 1120)}
+          "root": ("512s", 608), "last": ("256s", 1120), "min_size": ("Q", 1376)}
 
 
 @functools.cache

@@ -57,6 +57,37 @@ def test_kernel_has_none_left(server, tmp_path, calls, error, says):
     assert server.starts == 1
 
 
+# ── memory ───────────────────────────────────────────────────────────────────────────────────
+
+@pytest.mark.timeout(300)
+def test_large_bodies_without_memory(tmp_path):
+    """Every allocation of 1 MiB and more fails: who asks for one gets an error, the others are served."""
+    server = faults.Server(tmp_path / "server", memory=True, **{"max-input": "16MiB"}).start()
+    try:
+        api, service = counting.deploy(server)
+        project = api.get(f"/services/{service}")["projectId"]
+        dataset = api.post("/datasets", {"name": "data", "projects": [project]})["id"]
+        with counting.Load(api, service, tmp_path / "runs") as load:
+            load.wait_more(50)
+            server.control.set(min_size=1 << 20)
+            with server.control.failing("memory", "ENOMEM"):
+                body = load.body(10**6)
+                body["input"]["more"] = "x" * (4 << 20)
+                answers = [api.call("POST", f"/executions/{service}", body) for _ in range(4)]
+                answers += [api.call("POST", "/query/faas", {"filter": {"name": "x" * (3 << 20)}})]
+                assert [one.status_code for one in answers] == [503] * 5, answers[-1].text
+                assert all(counting.sentence(one) for one in answers)
+                assert harness.upload(api, dataset, "/big", b"x" * (8 << 20)).ok  # goes by in pieces
+                failed = server.control.get("failed")
+            load.wait_more(50)
+        assert server.starts == 1 and server.process.poll() is None
+        counting.verdict(api, load, failed, False, "large allocations that failed")
+    finally:
+        server.control.disarm()
+        problems = server.close()
+    assert not problems, problems
+
+
 # ── slow ─────────────────────────────────────────────────────────────────────────────────────
 
 IN_FLIGHT = 256

@@ -54,8 +54,9 @@ struct fault_control {
     uint32_t only_pid;  // 0: whoever has the library
     char match[512];  // the path has to hold one of these texts ("…$": end so), joined by '|'; "":
                       // any
-    char root[512];  // and lie below this folder
-    char last[256];  // what failed last
+    char root[512];     // and lie below this folder
+    char last[256];     // what failed last
+    uint64_t min_size;  // of allocations that count
 };
 
 extern struct fault_control *fault_page;  // NULL: nothing is to be changed

@@ -11,24 +11,26 @@ void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *at, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 
-void *malloc(size_t size)
+static bool fails(const char *name, size_t size)
 {
-    return fault_hit(CALL_MEMORY, "malloc", NULL, -1) ? NULL : __libc_malloc(size);
+    return fault_page && size >= fault_page->min_size && fault_hit(CALL_MEMORY, name, NULL, -1);
 }
+
+void *malloc(size_t size) { return fails("malloc", size) ? NULL : __libc_malloc(size); }
 
 void *calloc(size_t count, size_t size)
 {
-    return fault_hit(CALL_MEMORY, "calloc", NULL, -1) ? NULL : __libc_calloc(count, size);
+    return fails("calloc", count * size) ? NULL : __libc_calloc(count, size);
 }
 
 void *realloc(void *at, size_t size)
 {
-    return fault_hit(CALL_MEMORY, "realloc", NULL, -1) ? NULL : __libc_realloc(at, size);
+    return fails("realloc", size) ? NULL : __libc_realloc(at, size);
 }
 
 int posix_memalign(void **out, size_t alignment, size_t size)
 {
-    if (fault_hit(CALL_MEMORY, "posix_memalign", NULL, -1))
+    if (fails("posix_memalign", size))
         return ENOMEM;
     *out = __libc_memalign(alignment, size);
     return *out ? 0 : ENOMEM;
