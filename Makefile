@@ -49,7 +49,7 @@ UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test
            $(patsubst tests/contract/%.c,$(BUILD)/tests/%,$(wildcard tests/contract/test_*.c)) \
            $(BUILD)/tests/test_leases $(BUILD)/tests/test_dispatch
 
-.PHONY: all clean demo help setup
+.PHONY: all clean demo help man setup
 all: $(PROGRAMS) $(RUNNER)  ## build drover, drover-agent and the Python runner into build/
 
 help:  ## this list
@@ -74,6 +74,9 @@ $(BUILD)/obj/tests/%.o: tests/%.c
 	@mkdir -p $(dir $@)
 	@echo "  CC    $<"
 	@$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -c -o $@ $<
+
+man: $(BUILD)/drover  ## write the pages of the manual to build/man
+	@$(BUILD)/drover man $(BUILD)/man
 
 setup:  ## install the Debian packages that building needs
 	@tools/setup build

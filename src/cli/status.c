@@ -46,6 +46,7 @@ int status_replicas(struct cli *cli, const char *service_id, struct str version,
             continue;
         int64_t restarts = number(one, "restartCount");
         json_get(one, "status", &ready);
+        out->restarts += restarts;
         out->ready += ready.type == JSON_TRUE;
         if (ready.type == JSON_TRUE)
             continue;

@@ -7,10 +7,11 @@
 #include "cli/cli.h"
 
 struct replicas {
-    struct json status;            // GET /services/{id}/status
-    int64_t queued, running;       // executions
-    int64_t ready, most_restarts;  // of the version asked for
-    struct str words;              // what those that are not ready are doing, or died of
+    struct json status;       // GET /services/{id}/status
+    int64_t queued, running;  // executions
+    int64_t ready, restarts;  // of the version asked for
+    int64_t most_restarts;    // of one that is not ready
+    struct str words;         // what those that are not ready are doing, or died of
 };
 
 // `version` absent: of any version.

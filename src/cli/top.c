@@ -97,7 +97,7 @@ static struct json row(struct cli *cli, struct json service, const struct replic
     json_w_pair_str(&w, "ready",
                     arena_printf(cli->arena, "%lld/%lld", (long long)replicas->ready,
                                  (long long)status_wanted(service)));
-    json_w_pair_int(&w, "restarts", replicas->most_restarts);
+    json_w_pair_int(&w, "restarts", replicas->restarts);
     if (sum_memory(replicas->status, &memory))
         json_w_pair_int(&w, "memory", memory);
     json_w_pair_str(&w, "doing", replicas->words);

@@ -232,7 +232,7 @@ def test_zsh_completes(cli, service):
         os.write(fd, b"autoload -Uz compinit; compinit -u -D; source <(drover completion zsh); echo rea''dy\n")
         until(r"ready\r")
         text = ""
-        os.write(fd, b"drover describe hel\t\n")
+        os.write(fd, b"drover describe hell\t\n")
         until(r"Package revision:")
         assert f"Name:             {service}" in re.sub(r"\x1b\[[0-9;]*m", "", text)
     finally:
@@ -240,3 +240,14 @@ def test_zsh_completes(cli, service):
         time.sleep(0.1)
         os.close(fd)
         os.waitpid(pid, 0)
+
+
+def test_the_page_says_what_drover_says(stranger):
+    """docs/cli.md: the table of exit codes is help's, and every verb in it exists."""
+    page = (harness.ROOT / "docs" / "cli.md").read_text()
+    table = re.findall(r"^\| (\d+) \| (.*) \|$", page, re.M)
+    said = [(line.split()[0], line[24:]) for line in stranger.good("help", "exit-codes").lines]
+    assert table == said
+    first = {verb.split()[0] for verb in verbs()} | {"help"}
+    named = {word for word in re.findall(r"\bdrover ([a-z]+)\b", page)}
+    assert named - {"exec"} <= first, named - first

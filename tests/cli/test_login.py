@@ -34,7 +34,7 @@ def test_login_with_a_key_and_a_password_and_contexts(stranger, server, password
     assert cli.good("services").code == 0
     cli.good("context", "use", "key")
     assert cli.good("context", "show", "-o", "name").out.strip() == "key"
-    assert "did you mean 'password'" in cli.bad(3, "context", "use", "pasword")
+    assert "did you mean 'password'" in cli.bad(3, "context", "use", "passwordd")
     assert "did you mean 'key'" in cli.bad(3, "services", "--context", "keys")
     cli.good("context", "remove", "key")
     assert "No server is named" in cli.bad(4, "services")

@@ -98,7 +98,7 @@ def test_an_empty_list_says_so_on_stderr_only(cli, service):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--status", "failled"], "did you mean 'failed'"),
+    (["--status", "failedd"], "did you mean 'failed'"),
     (["--since", "yesterday"], "'yesterday' is neither"),
     (["--limit", "-3"], "--limit"),
     (["--statsu", "failed"], "did you mean --status"),

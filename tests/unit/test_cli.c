@@ -172,8 +172,8 @@ static void near_names_are_slips(void **state)
 {
     static const struct {
         const char *given, *found;
-    } cases[] = {{"servces", "services"},
-                 {"serivces", "services"},
+    } cases[] = {{"servicse", "services"},
+                 {"servicesx", "services"},
                  {"lgos", "logs"},
                  {"xyz", NULL},
                  {"a", NULL},
