@@ -26,6 +26,7 @@ struct option {
     const char *env;   // "DROVER_LISTEN"; NULL: none
     const char *key;   // "listen" in the file; NULL: none
     enum option_type type;
+    char letter;           // 'o': -o is the same; 0: none
     size_t offset;         // of the member in the settings struct
     const char *fallback;  // the default in text form, NULL: none
     int64_t min, max;      // for INT, SECONDS (ms), BYTES; both 0: no limits
@@ -33,7 +34,6 @@ struct option {
     const char *unit;      // shown in help: "HOST:PORT", "seconds"
     const char *group;     // heading in --help and in the docs page
     const char *help;      // one sentence
-    char letter;           // 'o': -o is the same; 0: none
 };
 
 struct option_table {

@@ -26,6 +26,7 @@ static const struct {
     {"apiKey", offsetof(struct context, api_key)},
     {"token", offsetof(struct context, token)},
     {"refreshToken", offsetof(struct context, refresh_token)},
+    {"caFile", offsetof(struct context, ca_file)},
 };
 #define MEMBERS (sizeof(members) / sizeof(members[0]))
 
@@ -180,7 +181,7 @@ int contexts_save(const struct contexts *contexts, struct arena *arena, struct e
 
 struct context *contexts_find(const struct contexts *contexts, struct str name)
 {
-    for (size_t i = 0; i < contexts->count; i++)
+    for (size_t i = 0; contexts->at && i < contexts->count; i++)
         if (str_eq(contexts->at[i].name, name))
             return &contexts->at[i];
     return NULL;
@@ -228,6 +229,8 @@ static void take_context(const struct context *context, struct target *out, stru
 {
     out->url = context->url;
     out->context = context->name;
+    if (!out->ca_file.at)
+        out->ca_file = context->ca_file;
     out->token = context->api_key.at ? context->api_key : context->token;
     out->refresh_token = context->api_key.at ? STR_NONE : context->refresh_token;
     if (!out->project.at)
@@ -279,7 +282,7 @@ static struct str local_url(struct arena *arena)
     return STR("http://127.0.0.1:8080");
 }
 
-static bool is_loopback(struct str url)
+bool url_is_loopback(struct str url)
 {
     static const char *const hosts[] = {"127.0.0.1", "localhost", "[::1]"};
     struct str rest = url;
@@ -288,7 +291,7 @@ static bool is_loopback(struct str url)
         rest = (struct str){rest.at + at + 3, rest.len - at - 3};
     for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
         struct str host = str_of(hosts[i]);
-        if (str_starts(rest, host) && (rest.len == host.len || rest.at[host.len] == ':'))
+        if (str_starts(rest, host) && (rest.len == host.len || strchr(":/", rest.at[host.len])))
             return true;
     }
     return false;
@@ -305,7 +308,7 @@ static int take_url(const struct contexts *contexts, const char *url, const char
     for (size_t i = 0; i < contexts->count; i++)
         if (str_eq(contexts->at[i].url, given))
             take_context(&contexts->at[i], out, arena);
-    if (!out->token.at && is_loopback(given))
+    if (!out->token.at && url_is_loopback(given))
         take_local_key(out, arena);
     out->url = given;
     out->source = str_of(source);
@@ -344,7 +347,7 @@ int target_find(const char *url, const char *context, const char *project, struc
     struct contexts contexts;
     const char *key = env("DROVER_API_KEY"), *chosen = project ? project : env("DROVER_PROJECT");
     int rc;
-    *out = (struct target){.project = str_of(chosen)};
+    *out = (struct target){.project = str_of(chosen), .ca_file = str_of(env("DROVER_CA_FILE"))};
     if (contexts_load(&contexts, arena, err))
         return -1;
     if (url)

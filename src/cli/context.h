@@ -16,6 +16,7 @@ struct context {
     struct str name, url, user, project;  // project: id or name, absent: none chosen
     struct str api_key;                   // or a login:
     struct str token, refresh_token;
+    struct str ca_file;  // whom to trust for https besides the system's; absent: nobody
 };
 
 struct contexts {
@@ -35,6 +36,7 @@ void contexts_put(struct contexts *contexts, const struct context *context, stru
 
 struct target {  // where a verb's requests go, and as whom
     struct str url, token, refresh_token, project;
+    struct str ca_file;
     struct str context;  // name; absent: none
     struct str source;   // "context local", "DROVER_URL", "./drover-data": for messages
 };
@@ -46,5 +48,7 @@ MUST_CHECK int target_find(const char *url, const char *context, const char *pro
 
 // Whether the URL is http or https with a host; cuts slashes at its end.
 bool url_fits(struct str *url);
+// Whether its host is this machine, by name or number.
+bool url_is_loopback(struct str url);
 
 #endif

@@ -111,6 +111,10 @@ static void prepare(struct transfer *transfer, CURL *easy, const struct link_req
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "drover");
+    if (url_is_loopback(str_of(request->url)))  // a proxy's own loopback is another machine
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    if (transfer->cli->target.ca_file.at)
+        curl_easy_setopt(easy, CURLOPT_CAINFO, transfer->cli->target.ca_file.at);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
     if (request->token.len > 0)
         add_header(transfer, STR("authorization: Bearer "), request->token);

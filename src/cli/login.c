@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // drover login URL
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/link.h"
@@ -9,7 +11,7 @@
 #define SECRET_MAX ((size_t)16 * 1024)
 
 struct login_options {
-    const char *user, *password_file, *api_key_file, *name;
+    const char *user, *password_file, *api_key_file, *name, *ca_file;
     bool api_key, password_stdin;
 };
 
@@ -85,6 +87,7 @@ static int check(struct cli *cli, struct context *context, struct err *err)
     struct json me, value;
     cli->target = (struct target){.url = context->url,
                                   .source = STR("drover login"),
+                                  .ca_file = context->ca_file,
                                   .token = context->api_key.at ? context->api_key : context->token};
     cli->target_known = true;
     if (cli_get(cli, "/users/me", &me, err)) {
@@ -121,6 +124,18 @@ static int keep(struct cli *cli, const struct context *context, struct err *err)
     return contexts_save(&contexts, cli->arena, err);
 }
 
+// Kept whole, as the folder may be another one at the next time.
+static int take_ca_file(struct cli *cli, const char *path, struct context *context, struct err *err)
+{
+    char *whole = realpath(path, NULL);
+    if (!whole)
+        return err_errno(err, ERR_BAD_INPUT, errno, "Cannot read %s", path);
+    context->ca_file = arena_copy(cli->arena, str_of(whole));
+    cli->target.ca_file = context->ca_file;
+    free(whole);
+    return 0;
+}
+
 static int run(struct cli *cli)
 {
     const struct login_options *options = cli->options;
@@ -133,6 +148,8 @@ static int run(struct cli *cli)
         return cli_usage(cli, "--user and an API key exclude each other: give one of them");
     if (!key && !options->user)
         return cli_usage(cli, "say as whom: --user NAME, --api-key or --api-key-file FILE");
+    if (options->ca_file && take_ca_file(cli, options->ca_file, &context, &err))
+        return cli_fail(cli, &err);
     context.name = options->name ? str_of(options->name) : default_name(cli, context.url);
     if ((key ? take_api_key(cli, &context, &err) : log_in(cli, &context, &err)) ||
         check(cli, &context, &err) || keep(cli, &context, &err))
@@ -158,6 +175,9 @@ static const struct option options[] = {
            .help = "Log in with an API key: asked for on the terminal, or read from stdin."),
     OPTION("api-key-file", TEXT, api_key_file, .unit = "FILE",
            .help = "Read the API key from this file; - is stdin."),
+    OPTION("ca-file", TEXT, ca_file, .unit = "FILE",
+           .help = "Certificates (PEM) to trust for https instead of the system's; kept in the "
+                   "context. For a single run: DROVER_CA_FILE."),
     OPTION("name", TEXT, name, .unit = "NAME",
            .help = "Name of the context; made from the address when not given."),
 };

@@ -111,6 +111,7 @@ static void add_environment(struct buf *out)
         {"DROVER_API_KEY", "API key to use with it."},
         {"DROVER_CONTEXT", "Which login to use, as --context."},
         {"DROVER_PROJECT", "Name or id of the project, as --project."},
+        {"DROVER_CA_FILE", "Certificates (PEM) to trust for https instead of the system's."},
         {"NO_COLOR", "Turns colours off."},
         {"XDG_CONFIG_HOME", "Folder of drover/config.json instead of ~/.config."},
     };

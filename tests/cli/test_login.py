@@ -132,6 +132,30 @@ def test_a_fresh_server_of_this_folder_is_found(stranger, server):
     assert stranger.good("services", env={"DROVER_DATA": str(server.data)}).code == 0
 
 
+def test_https_with_a_certificate_of_ones_own(stranger, tmp_path):
+    cert, key = harness.certificate(tmp_path)
+    server = harness.Server(tmp_path / "server", tls_cert=str(cert), tls_key=str(key))
+    server.url = server.url.replace("http:", "https:")
+    os.environ["REQUESTS_CA_BUNDLE"] = str(cert)
+    try:
+        server.start()
+        login = ["login", server.url, "--api-key-file", server.data / "admin-key"]
+        assert "certificate" in stranger.bad(5, *login)
+        stranger.good(*login, "--ca-file", cert)
+        assert stranger.good("services").code == 0
+        as_url = {"DROVER_URL": server.url.replace("127.0.0.1", "localhost"), "DROVER_CA_FILE": str(cert),
+                  "DROVER_API_KEY": (server.data / "admin-key").read_text().strip()}
+        assert stranger.good("services", env=as_url).code == 0
+        assert "Cannot read" in stranger.bad(2, *login, "--ca-file", "missing.pem")
+    finally:
+        del os.environ["REQUESTS_CA_BUNDLE"]
+        assert not server.close()
+
+
+def test_a_proxy_is_not_asked_for_this_machine(cli):
+    assert cli.good("services", env={"http_proxy": "http://127.0.0.1:1"}).code == 0
+
+
 def test_a_broken_file_of_logins_is_named_and_kept(stranger):
     config(stranger).parent.mkdir(parents=True)
     config(stranger).write_text("{broken")
