@@ -13,13 +13,18 @@ struct open_row {
     int64_t fence;
 };
 
+struct open_queue {
+    char *name;  // owned: its service's id
+    size_t waiting;
+};
+
 struct recovery {
     struct dispatch *d;
     void (*done)(void *arg, struct err *err);
     void *arg;
     struct map *services;  // service id → index + 1
-    char **names;
-    size_t name_count, name_room;
+    struct open_queue *queues;
+    size_t queue_count, queue_room;
     struct open_row *rows;
     size_t count, room;
 };
@@ -29,13 +34,14 @@ static uint32_t recovery_service(struct recovery *r, struct str service_id)
     void *index = map_get(r->services, service_id);
     if (index)
         return (uint32_t)((uintptr_t)index - 1);
-    if (r->name_count == r->name_room) {
-        r->name_room = r->name_room ? r->name_room * 2 : 64;
-        r->names = mem_resize(r->names, r->name_room * sizeof(*r->names));
+    if (r->queue_count == r->queue_room) {
+        r->queue_room = r->queue_room ? r->queue_room * 2 : 64;
+        r->queues = mem_resize(r->queues, r->queue_room * sizeof(*r->queues));
     }
-    r->names[r->name_count] = mem_copy(service_id.at, service_id.len);
-    map_put(r->services, str_of(r->names[r->name_count]), (void *)(uintptr_t)(r->name_count + 1));
-    return (uint32_t)r->name_count++;
+    struct open_queue *queue = &r->queues[r->queue_count];
+    *queue = (struct open_queue){.name = mem_copy(service_id.at, service_id.len)};
+    map_put(r->services, str_of(queue->name), (void *)(uintptr_t)(r->queue_count + 1));
+    return (uint32_t)r->queue_count++;
 }
 
 static void on_row(void *arg, struct str id, struct str service_id, struct str status,
@@ -53,6 +59,7 @@ static void on_row(void *arg, struct str id, struct str service_id, struct str s
     row->service = recovery_service(r, service_id);
     row->running = status_parse(status) == STATUS_IN_PROGRESS;
     row->fence = fence;
+    r->queues[row->service].waiting += !row->running;
 }
 
 static int recovery_work(struct op *op, void *arg, struct err *err)
@@ -73,10 +80,13 @@ static void recovery_done(void *arg, struct err *err)
 {
     struct recovery *r = arg;
     struct dispatch *d = r->d;
+    bool leased = map_count(d->leases) > 0;
+    for (size_t i = 0; err->kind == ERR_NONE && i < r->queue_count; i++)
+        queue_reserve(d->config.queue, str_of(r->queues[i].name), r->queues[i].waiting);
     for (size_t i = 0; err->kind == ERR_NONE && i < r->count; i++) {
         struct open_row *row = &r->rows[i];
-        struct str name = str_of(r->names[row->service]);
-        if (map_get(d->leases, (struct str){row->id, ID_LEN}))
+        struct str name = str_of(r->queues[row->service].name);
+        if (leased && map_get(d->leases, (struct str){row->id, ID_LEN}))
             continue;  // its agent was faster than the read
         if (row->running) {
             orphan_add(d, row, dispatch_queue(d, name));
@@ -93,12 +103,12 @@ static void recovery_done(void *arg, struct err *err)
         recover_tick(d, dispatch_now(d));
         dispatch_tick_start(d);
     }
-    for (size_t i = 0; i < r->name_count; i++) {
-        dispatch_queue(d, str_of(r->names[i]));  // counted also while no agent asks for work
-        mem_free(r->names[i]);
+    for (size_t i = 0; i < r->queue_count; i++) {
+        dispatch_queue(d, str_of(r->queues[i].name));  // counted also while no agent asks for work
+        mem_free(r->queues[i].name);
     }
     map_free(r->services);
-    mem_free(r->names);
+    mem_free(r->queues);
     mem_free(r->rows);
     r->done(r->arg, err);
     mem_free(r);

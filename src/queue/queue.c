@@ -28,6 +28,12 @@ int queue_publish(struct queue *queue, struct str name, const struct queue_messa
     return queue->driver->publish(queue, name, message, front, err);
 }
 
+void queue_reserve(struct queue *queue, struct str name, size_t count)
+{
+    if (queue->driver->reserve && name.len > 0 && count > 0)
+        queue->driver->reserve(queue, name, count);
+}
+
 size_t queue_consume(struct queue *queue, struct str name, struct queue_message *out, size_t max)
 {
     return queue->driver->consume(queue, name, out, max);

@@ -38,6 +38,9 @@ void queue_close(struct queue *queue);
 MUST_CHECK int queue_publish(struct queue *queue, struct str name,
                              const struct queue_message *message, bool front, struct err *err);
 
+// A hint before many messages are added to an empty queue: it may make room for them at once.
+void queue_reserve(struct queue *queue, struct str name, size_t count);
+
 // Takes up to `max` messages; each is unacknowledged until ack or nack. Texts are valid until then.
 // Returns how many came at once; with a broker, later ones come by on_ready → queue_consume again.
 size_t queue_consume(struct queue *queue, struct str name, struct queue_message *out, size_t max);
@@ -61,6 +64,7 @@ struct queue_driver {
     void (*close)(struct queue *);
     int (*publish)(struct queue *, struct str, const struct queue_message *, bool front,
                    struct err *);
+    void (*reserve)(struct queue *, struct str, size_t);  // NULL: no use for it
     size_t (*consume)(struct queue *, struct str, struct queue_message *, size_t);
     void (*ack)(struct queue *, struct str, uint64_t);
     void (*nack)(struct queue *, struct str, uint64_t);

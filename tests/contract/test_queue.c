@@ -359,6 +359,7 @@ static void random_step(struct pair *pair)
     else {
         queue_purge(pair->real, name);
         queue_purge(pair->model, name);
+        queue_reserve(pair->real, name, next_random(pair) % 200);
     }
     assert_int_equal(queue_depth(pair->real, name), queue_depth(pair->model, name));
 }

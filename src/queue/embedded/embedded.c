@@ -172,6 +172,11 @@ static int embedded_publish(struct queue *queue, struct str name,
     return 0;
 }
 
+static void embedded_reserve(struct queue *queue, struct str name, size_t count)
+{
+    queue_ready_reserve(line_of((struct embedded *)queue, name)->ready, count);
+}
+
 static size_t embedded_consume(struct queue *queue, struct str name, struct queue_message *out,
                                size_t max)
 {
@@ -263,6 +268,7 @@ const struct queue_driver queue_embedded = {
     .open = embedded_open,
     .close = embedded_close,
     .publish = embedded_publish,
+    .reserve = embedded_reserve,
     .consume = embedded_consume,
     .ack = embedded_ack,
     .nack = embedded_nack,

@@ -29,6 +29,7 @@ struct queue_ready {
     size_t count;
     int64_t body_bytes;
     uint64_t seed;
+    uint8_t newest[KEY_BYTES];  // no id here sorts after it; those packed only
 };
 
 struct key {
@@ -58,24 +59,20 @@ static uint32_t *bucket_at(const struct queue_ready *ready, uint32_t index)
     return &ready->buckets[segment][offset];
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+// One more than the value of a lower-case hex digit; 0 for any other character.
+static const uint8_t digits[256] = {
+    ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16};
 
 static bool pack(struct str id, uint8_t out[KEY_BYTES])
 {
-    if (id.len != ID_LEN)
-        return false;
-    for (size_t i = 0; i < KEY_BYTES; i++) {
-        int high = hex_digit(id.at[2 * i]), low = hex_digit(id.at[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        out[i] = (uint8_t)(high << 4 | low);
+    bool good = id.len == ID_LEN;
+    for (size_t i = 0; good && i < KEY_BYTES; i++) {
+        unsigned high = digits[(uint8_t)id.at[2 * i]], low = digits[(uint8_t)id.at[2 * i + 1]];
+        good = high && low;
+        out[i] = (uint8_t)((high - 1) << 4 | (low - 1));
     }
-    return true;
+    return good;
 }
 
 static void unpack(const uint8_t key[KEY_BYTES], char out[ID_LEN])
@@ -256,6 +253,7 @@ static void start(struct queue_ready *ready)
     ready->bucket_count = 1;
     ready->count = 0;
     ready->body_bytes = 0;
+    memset(ready->newest, 0, KEY_BYTES);
 }
 
 static void release(struct queue_ready *ready)
@@ -318,7 +316,10 @@ bool queue_ready_add(struct queue_ready *ready, struct str id, struct queue_payl
                      bool front, bool redelivered)
 {
     struct key key = key_of(ready, id);
-    if (find(ready, &key) != NOTHING)
+    // Ids grow with time, so most are later than all before, and need no look for their like.
+    if (!key.text.at && memcmp(key.bytes, ready->newest, KEY_BYTES) > 0)
+        memcpy(ready->newest, key.bytes, KEY_BYTES);
+    else if (find(ready, &key) != NOTHING)
         return false;
     uint32_t index = entry_new(ready);
     struct entry *entry = entry_at(ready, index);
@@ -332,6 +333,17 @@ bool queue_ready_add(struct queue_ready *ready, struct str id, struct queue_payl
     chain_in(ready, index, key.hash);
     ready->body_bytes += (int64_t)queue_payload_size(payload);
     return true;
+}
+
+void queue_ready_reserve(struct queue_ready *ready, size_t count)
+{
+    if (ready->count > 0 || count <= ready->bucket_count || count > QUEUE_READY_MAX)
+        return;
+    uint32_t offset, last = segment_of((uint32_t)count - 1, &offset);
+    for (uint32_t i = 0; i <= last; i++)
+        if (!ready->buckets[i])
+            ready->buckets[i] = mem_alloc(sizeof(uint32_t) << (i + FIRST_BITS));
+    ready->bucket_count = (uint32_t)count;
 }
 
 bool queue_ready_has(const struct queue_ready *ready, struct str id)

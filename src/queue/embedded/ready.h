@@ -42,6 +42,8 @@ size_t queue_payload_size(const struct queue_payload *payload);  // bytes of its
 // when the id is there already.
 bool queue_ready_add(struct queue_ready *ready, struct str id, struct queue_payload *payload,
                      bool front, bool redelivered);
+// A hint that so many will come: if it is empty, their hash buckets are made at once.
+void queue_ready_reserve(struct queue_ready *ready, size_t count);
 bool queue_ready_has(const struct queue_ready *ready, struct str id);
 bool queue_ready_pop(struct queue_ready *ready, struct queue_ready_item *out);  // the first one
 bool queue_ready_remove(struct queue_ready *ready, struct str id, struct queue_ready_item *out);
