@@ -372,6 +372,8 @@ int main(int argc, char **argv)
 {
     struct load load = {.method = "POST", .header = "", .body = "", .connections = 1, .seconds = 5};
     take_options(&load, argc, argv);
+    if (load.rate > 0 && load.count == 0)  // all that falls due is sent, also when it is late
+        load.count = (long)(load.rate * load.seconds) + 1;
     compose(&load);
     run(&load);
     print(&load);

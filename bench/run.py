@@ -21,6 +21,7 @@ import json
 import os
 import pathlib
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -112,7 +113,7 @@ def measure_one(workload, context, result, progress):
     progress.say(f"  {time.monotonic() - before:.1f} s: {shown}")
 
 
-def measure(chosen, size, folder, result, progress):
+def measure(chosen, size, folder, result, progress, path):
     context = Context(folder, size, lambda text: progress.say(f"    {text}"))
     for number in range(size.runs):  # interleaved, so that all see the same minutes
         for workload in chosen:
@@ -127,12 +128,19 @@ def measure(chosen, size, folder, result, progress):
                 result["problems"].append(f"{workload.name}: {problem}")
                 progress.say(f"  the server complained: {problem}")
             context.problems.clear()
+            if path:  # what is measured is kept, whatever comes
+                path.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def keep(result, found, args):
-    name = result["machine"]["when"][:19].replace(":", "") + ".json"
-    path = pathlib.Path(args.out) if args.out else HERE / "results" / name
+def result_path(args, when):
+    if args.no_file:
+        return None
+    path = pathlib.Path(args.out) if args.out else HERE / "results" / (when[:19].replace(":", "") + ".json")
     path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def keep(result, found, path):
     path.write_text(json.dumps(result, indent=1) + "\n")
     lines = [f"# {result['command']}", ""] + [f"- {name}: {value}" for name, value in result["machine"].items()]
     lines += ["", table.markdown(found), ""]
@@ -151,9 +159,11 @@ def main():
     result["machine"].update({"load before": facts.load(), "load during": []})
     if result["machine"]["disk"].startswith("tmpfs"):
         progress.say(f"{args.folder} is not on a disk: nothing there is durable; name one with --folder")
+    path = result_path(args, result["machine"]["when"])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is ended
     with tempfile.TemporaryDirectory(prefix="drover-bench-", dir=args.folder) as folder:
         try:
-            measure(chosen, size, folder, result, progress)
+            measure(chosen, size, folder, result, progress, path)
         except KeyboardInterrupt:
             progress.say("interrupted; what was measured so far follows")
             result["failed"]["interrupted"] = ["by the keyboard"]
@@ -166,8 +176,8 @@ def main():
         print(f"FAILED {name}, {len(texts)} times; first: {texts[0].splitlines()[-1]}")
     for problem in sorted(set(result["problems"])):
         print(f"a server complained: {problem}")
-    if not args.no_file:
-        keep(result, found, args)
+    if path:
+        keep(result, found, path)
     return 1 if result["failed"] or result["problems"] else 0
 
 

@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every workload of bench/ runs, as small as can be, and gives the figures that targets and ratios are about.
 The peers are left out: they need brokers. What the figures are is nobody's business here."""
+import http.server
+import json
 import math
 import pathlib
 import re
 import sys
+import threading
+import time
+import xml.etree.ElementTree
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "bench")]
 
-from support import facts, picture, sizes, table  # noqa: E402
+import report  # noqa: E402
+from support import facts, picture, programs, sizes, table  # noqa: E402
 from support.platform import Context  # noqa: E402
 from workloads import BY_NAME, WORKLOADS  # noqa: E402
 
@@ -54,6 +60,62 @@ def test_the_table_says_what_was_reached():
     assert rows["CPU us/execution"]["verdict"] == "NOT MET"
     assert rows["executions/s"]["ratios"] == [("celery", 10.0), ("store", 0.5)]
     assert "10.00× celery, 0.50× store" in table.text(list(rows.values()))
+
+
+def test_the_page_is_written_from_a_result(tmp_path):
+    """With its pictures, with what failed, and without what was not measured."""
+    result = {"command": "python3 bench/run.py --tiny", "machine": facts.machine(tmp_path), "problems": [],
+              "sizes": json.loads(json.dumps(vars(sizes.TINY))),
+              "figures": {"single": {"executions/s": [6000.0], "CPU us/execution": [200.0]},
+                          "http": {"CPU us/request, libmicrohttpd alone": [10.0]},
+                          "store": {"CPU us/execution, 10 in flight": [40.0]},
+                          "runner": {"CPU us/call, 10 at a time": [20.0]}},
+              "curves": {"clients": [{"1": {"executions/s": 100.0, "CPU us/execution": 300.0},
+                                      "64": {"executions/s": 6000.0, "CPU us/execution": 200.0}}]},
+              "failed": {"rq": ["it did not start"]}}
+    result["figures"]["clients"] = {"last / first, CPU us/execution": [0.66]}
+    page = report.page(result, tmp_path / "pictures", "pictures")
+    assert "python3 bench/run.py single" in page and "| executions/s | 6,000 |" in page
+    assert "failed: it did not start" in page and "bench/run.py history" not in page
+    assert "API, dispatch, the agent and its link | 130.0 | 65% |" in page
+    for name in re.findall(r"pictures/([\w-]+\.svg)", page):
+        xml.etree.ElementTree.parse(tmp_path / "pictures" / name)
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+
+
+def test_the_load_generator_counts_what_is_wrong_and_charges_stalls():
+    """Against a server that answers the first request late: the open loop's later requests were due meanwhile."""
+    class Late(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize, disable_nagle_algorithm = -1, True
+        first = True
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            if Late.first:
+                Late.first = False
+                time.sleep(0.45)
+            body = b'{"status":"success"}'
+            self.send_response(201)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Late) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        found = programs.http_load(port, "/", "{}", connections=1, seconds=0.6, rate=100, expect='"success"')
+        assert found["requests"] == 61 and found["p50"] > 20 and found["max"] >= 440
+        closed = programs.http_load(port, "/", "{}", connections=1, count=10)
+        assert closed["requests"] == 10
+        with pytest.raises(programs.Failed, match="10 of 10 requests failed: a wrong status: HTTP/1.1 201"):
+            programs.http_load(port, "/", "{}", connections=1, count=10, status=200)
+        with pytest.raises(programs.Failed, match="lacks what was expected"):
+            programs.http_load(port, "/", "{}", connections=1, count=10, expect="failure")
+        server.shutdown()
 
 
 def test_the_machine_is_described(tmp_path):
