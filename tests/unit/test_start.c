@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/id.h"
 #include "base/mem.h"
 #include "failing_store.h"
 #include "net/loop.h"
@@ -36,6 +37,7 @@ static int setup(void **state)
                                         .log = log_new(-1, LOG_ERROR, LOG_TEXT),
                                         .clock = clock_system(),
                                         .fences = &world->fences,
+                                        .ids = id_source_new(),
                                         .settings = &world->settings};
     world->platform.tokens = tokens_open(world->folder, clock_system(), &err);
     world->platform.store = store_open(&(struct store_config){.driver = "memory",
@@ -53,6 +55,7 @@ static int teardown(void **state)
     static const char *const files[] = {"jwt-key", "admin-key", "admin-password"};
     store_close(world->platform.store);
     tokens_close(world->platform.tokens);
+    id_source_free(world->platform.ids);
     loop_free(world->platform.loop);
     log_free(world->platform.log);
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
@@ -112,6 +115,31 @@ static void an_epoch_that_is_none_is_refused(void **state)
     }
 }
 
+static int add_execution(struct tx *tx, void *arg, struct err *err)
+{
+    struct execution execution;
+    entity_clear(&execution_entity, &execution);
+    execution.id = str_of(arg);
+    execution.status = STR("created");
+    return tx_insert(tx, &execution_entity, &execution, err);
+}
+
+// The clock was set back while no server ran.
+static void ids_grow_over_starts(void **state)
+{
+    struct world *world = *state;
+    struct start_result result;
+    struct err err;
+    char newest[] = "f00000000000000000000000";
+    assert_int_equal(store_write_now(world->platform.store, add_execution, newest, &err), 0);
+    struct id_source *ids = world->platform.ids;
+    world->platform.ids = NULL;  // nobody asks for it
+    assert_int_equal(start(world, &result, &err), 0);
+    world->platform.ids = ids;
+    assert_int_equal(start(world, &result, &err), 0);
+    assert_true(str_cmp(id_next(ids, 1800000000000, world->arena), str_of(newest)) > 0);
+}
+
 // Whatever fails at a first start: nothing was made, and the next one begins anew.
 static void a_first_start_is_whole_or_nothing(void **state)
 {
@@ -155,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(each_start_has_an_epoch_of_its_own),
         TEST(an_epoch_that_is_none_is_refused),
+        TEST(ids_grow_over_starts),
         TEST(a_first_start_is_whole_or_nothing),
         TEST(without_a_place_for_the_password_it_fails),
     };
