@@ -14,7 +14,9 @@ FUZZ_WRAP_agent := http_client_send http_call_cancel runner_out runner_end_outpu
 .PHONY: fuzz fuzz-merge fuzz-programs
 fuzz-programs: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
 
-fuzz fuzz-merge:  ## fuzz each target for FUZZ_SECONDS (FUZZ="filter agent": only these); merge what was found
+fuzz:  ## fuzz each target for FUZZ_SECONDS (FUZZ="filter agent": only these)
+fuzz-merge:  ## take what was found and reaches new code into tests/fuzz/corpus
+fuzz fuzz-merge:
 	@tools/setup test
 	@$(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) SAN=fuzz CC=$(FUZZ_CC) fuzz-programs
 	@python3 tests/fuzz/run.py --build $(FUZZ_BUILD) --cache $(FUZZ_CACHE) --seconds $(FUZZ_SECONDS) \
