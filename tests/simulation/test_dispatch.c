@@ -677,6 +677,25 @@ static void what_is_read_for_a_dead_agent_goes_to_the_next(void **state)
     world_free(w);
 }
 
+static void what_is_read_for_an_agent_that_drains_stays_queued(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct str session;
+    struct talk *talk;
+    struct str id = begin_reading(w, &session, &talk);
+    struct talk *draining = prepare(w, "r1", session, 0);
+    draining->base.ready = false;
+    draining->base.state = "draining";
+    give(w, draining);
+    assert_true(stage_read(w->workers, false) && stage_finish(w->workers));
+    pump(w);
+    assert_int_equal(dispatch_counts(w->dispatch, S).queued, 1);
+    assert_null(map_get(w->dispatch->leases, id));
+    assert_given_once(w, ask(w, "r2", greet(w, "r2"), 1), id);
+    world_free(w);
+}
+
 static void what_somebody_names_meanwhile_is_not_given(void **state)
 {
     (void)state;
@@ -911,6 +930,7 @@ int main(void)
         cmocka_unit_test(what_is_asked_for_while_it_is_read_is_read_again),
         cmocka_unit_test(what_cannot_be_read_stays_queued),
         cmocka_unit_test(what_is_read_for_a_dead_agent_goes_to_the_next),
+        cmocka_unit_test(what_is_read_for_an_agent_that_drains_stays_queued),
         cmocka_unit_test(what_somebody_names_meanwhile_is_not_given),
         cmocka_unit_test(what_came_back_is_read_anew),
         cmocka_unit_test(a_result_that_cannot_be_written_is_repeated),
