@@ -16,6 +16,7 @@
 
 #define SIZE_MAX_LINES 1000
 #define HOLD_MS        10000
+#define READS_MAX      20    // of lines that nobody looks for, before a page without lines is given
 #define DRAIN_MS       5000  // after an execution's end its last lines may still be on their way
 #define DONE_LINE      "[Done] Executing function."
 
@@ -35,6 +36,7 @@ struct log_call {
     struct wait *wait;
     struct arena *arena;  // of one look
     struct logs_read read;
+    int reads;  // since a line was found
 };
 
 // ── the request ──────────────────────────────────────────────────────────────────────────────
@@ -253,7 +255,9 @@ static void finish(struct log_call *log, bool stop)
     struct call *call = log->call;
     struct json_writer *out = &call->out;
     const struct logs_read *read = &log->read;
-    if (read->count > 0)
+    if (read->more)
+        log->at.seq = read->reached;
+    else if (read->count > 0)
         log->at.seq = read->lines[read->count - 1].seq;
     json_w_object(out);
     json_w_key(out, "logs");
@@ -303,13 +307,21 @@ static void hold(struct log_call *log)
                            look_again, log);
 }
 
+static void read_lines(struct log_call *log);
+
 static void on_lines(void *arg, struct logs_read *read)
 {
     struct log_call *log = arg;
-    bool over = log->at.end < clock_wall(log->call->op.platform->clock);
-    if (read->err.kind != ERR_NONE)
+    struct call *call = log->call;
+    bool over = log->at.end < clock_wall(call->op.platform->clock);
+    if (read->err.kind != ERR_NONE) {
         fail(log, &read->err);
-    else if (read->count > 0)
+    } else if (read->more && read->count == 0 && ++log->reads < READS_MAX && call->http &&
+               !call->api->stopping) {
+        log->at.seq = read->reached;
+        arena_reset(log->arena);
+        read_lines(log);
+    } else if (read->more || read->count > 0)
         finish(log, false);
     else if (!log->follow || log->drained || over)
         finish(log, true);

@@ -170,3 +170,15 @@ bool id_valid(struct str id)
     }
     return true;
 }
+
+int64_t id_time(struct str id)
+{
+    int64_t time = 0;
+    if (!id_valid(id))
+        return -1;
+    for (size_t i = 0; i < 12; i++) {
+        char c = id.at[i];
+        time = time << 4 | (c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return time;
+}

@@ -27,6 +27,7 @@ void id_source_seen(struct id_source *source, struct str id);  // one made befor
 struct str uuid_new(struct arena *arena);                  // RFC 4122 version 4, for projects
 struct str secret_new(size_t bytes, struct arena *arena);  // 2 * bytes hex digits from getrandom
 bool id_valid(struct str id);                              // form only
-void random_fill(void *at, size_t len);                    // getrandom; never fails
+int64_t id_time(struct str id);  // the wall time (ms) that an id_new was given; -1: it is none
+void random_fill(void *at, size_t len);  // getrandom; never fails
 
 #endif

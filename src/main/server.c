@@ -162,7 +162,8 @@ static int open_state(struct server *server, struct err *err)
                                .loop = p->loop,
                                .log = p->log,
                                .on_fatal = on_disk_failed,
-                               .arg = server};
+                               .arg = server,
+                               .clock = p->clock};
     p->store = store_open(&store, err);
     if (!p->store)
         return -1;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// store/logs: lines written by functions, in a database of their own (path/logs.db,
-// synchronous=NORMAL: at most the last second is lost on a power failure) with a writer thread of
-// its own, so that a flood of logs never delays an execution's commit.
+// store/logs: lines written by functions, in files of their own, one for each day on which lines
+// were stored (path/logs/2026-11-26.db, synchronous=NORMAL: at most the last second is lost on a
+// power failure), with a writer thread of their own, so that a flood of logs never delays an
+// execution's commit. Readers see one row of lines, whatever file they lie in. A file that turns
+// out to be damaged is set aside (.damaged), and the rest is served.
 #ifndef DROVER_STORE_LOGS_H
 #define DROVER_STORE_LOGS_H
 
@@ -13,6 +15,7 @@
 #include "base/log.h"
 #include "base/str.h"
 
+struct clock;
 struct loop;
 struct logs;
 
@@ -27,7 +30,7 @@ int line_level_parse(struct str word);  // 0: unknown
 const char *line_level_word(int level);
 
 struct log_line {
-    int64_t seq;  // the store's: grows by commit; what checkpoints are made of
+    int64_t seq;  // the store's: grows with each line, over days and restarts
     int64_t at;   // ms, when the function wrote it
     int level;
     bool system;  // written by Drover (environment building), not by user code
@@ -42,7 +45,11 @@ struct logs_config {
     // once, on the writer's thread.
     void (*on_fatal)(void *arg, const struct err *err);
     void *arg;
+    const struct clock *clock;  // whose day it is; NULL: the system's
+    int64_t part_bytes;         // a day's file over this is followed by another; 0: 1 GiB
+    int64_t scan_max;           // lines that one read looks at; 0: 10,000
 };
+// ERR_CONFLICT: the folder has a logs.db of before there was a file a day.
 struct logs *logs_open(const struct logs_config *config, struct err *err);
 void logs_close(struct logs *logs);
 
@@ -64,12 +71,16 @@ struct logs_query {
     bool descending;
     int64_t limit;
 };
-// Lines in seq order, in the arena, read on a reader thread; done on the loop.
+// Lines in seq order, in the arena, read on a reader thread; done on the loop. A read looks at a
+// bounded number of lines: one that has to look at more says so, with the lines found so far, and
+// is gone on with from `reached` (as after_seq or before_seq).
 struct logs_read {
     struct logs_query query;  // its texts must live until done
     struct arena *arena;
     struct log_line *lines;
     size_t count;
+    bool more;
+    int64_t reached;
     struct err err;
     void (*done)(void *arg, struct logs_read *read);
     void *arg;
@@ -79,12 +90,16 @@ void logs_read(struct logs *logs, struct logs_read *read);
 // Calls fn on the loop after lines of any service were stored (for followers); one subscriber.
 void logs_on_append(struct logs *logs, void (*fn)(void *arg, struct str service_id), void *arg);
 
-// Deletes in small steps, off the loop; done may be NULL.
+// Deletes in small steps, off the loop; done may be NULL. A deletion that was begun is ended by the
+// next process.
 void logs_delete_service(struct logs *logs, struct str service_id,
                          void (*done)(void *arg, const struct err *err), void *arg);
 void logs_delete_project(struct logs *logs, struct str project_id,
                          void (*done)(void *arg, const struct err *err), void *arg);
-void logs_delete_before(struct logs *logs, int64_t at,
-                        void (*done)(void *arg, const struct err *err), void *arg);
+
+// Removes whole files, the oldest first: of days that ended `days` ago or longer (0: none), and
+// until all are at most `bytes` (0: any). The newest file stays.
+void logs_keep(struct logs *logs, int64_t days, int64_t bytes,
+               void (*done)(void *arg, const struct err *err), void *arg);
 
 #endif

@@ -64,18 +64,25 @@ def test_killed_while_it_deletes(server, kind):
     print(f"\n    {kills} kills: {ITEMS} items to delete, {left} were left at the last")
 
 
+def log_files(server):
+    return sorted(path.name for path in (server.data / "logs").glob("*.db"))
+
+
 def lines_of(server, project):
-    return rows(server, "SELECT count(*) FROM lines WHERE project_id=?", project, file="logs.db")
+    return sum(rows(server, "SELECT count(*) FROM lines JOIN services ON services.id=service WHERE project_id=?",
+                    project, file=f"logs/{name}") for name in log_files(server))
 
 
 def write_lines(server, project, service):
     """As many lines as cannot be deleted in the moment before a kill."""
-    with sqlite3.connect(server.data / "logs.db") as database:
-        first = database.execute("SELECT next_seq FROM counter").fetchone()[0]
+    with sqlite3.connect(server.data / "logs" / log_files(server)[-1]) as database:
+        first = database.execute("SELECT next_seq FROM state").fetchone()[0]
+        database.execute("INSERT OR IGNORE INTO services SELECT max(id)+1,?,? FROM services", (service, project))
+        number = database.execute("SELECT max(id) FROM services WHERE project_id=?", (project,)).fetchone()[0]
         database.executemany(
-            "INSERT INTO lines(seq,at,level,system,service_id,project_id,message) VALUES(?,?,20,0,?,?,?)",
-            ((first + number, 1000 + number, service, project, f"line {number}") for number in range(LINES)))
-        database.execute("UPDATE counter SET next_seq=?", (first + LINES,))
+            "INSERT INTO lines(seq,at,level,system,service,source,message) VALUES(?,?,20,0,?,1,?)",
+            ((first + line, 1000 + line, number, f"line {line}") for line in range(LINES)))
+        database.execute("UPDATE state SET next_seq=?", (first + LINES,))
 
 
 def test_log_lines_of_a_deleted_project_go(server):

@@ -73,6 +73,15 @@ static void secrets_have_the_length_asked_for(void **state)
     assert_int_equal(secret_new(0, arena).len, 0);
 }
 
+static void ids_tell_their_time(void **state)
+{
+    (void)state;
+    _cleanup_arena_ struct arena *arena = arena_new();
+    assert_int_equal(id_time(id_new(1790000000123, arena)), 1790000000123);
+    assert_int_equal(id_time(id_new(0, arena)), 0);
+    assert_int_equal(id_time(STR("x")), -1);
+}
+
 static void random_bytes_are_spread(void **state)
 {
     (void)state;
@@ -116,6 +125,7 @@ int main(void)
         cmocka_unit_test(validity_is_about_form),
         cmocka_unit_test(uuids_are_version_4),
         cmocka_unit_test(secrets_have_the_length_asked_for),
+        cmocka_unit_test(ids_tell_their_time),
         cmocka_unit_test(random_bytes_are_spread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
