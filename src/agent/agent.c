@@ -309,6 +309,7 @@ static void on_turn(uv_prepare_t *handle)
     if (agent->runner)
         runner_flush(agent->runner);
     link_set_capacity(agent->link, work_capacity(agent));
+    link_set_logs(agent->link, log_sender_stored(agent->logs));
     link_flush(agent->link);
     log_sender_flush(agent->logs);
 }
@@ -369,6 +370,7 @@ static void open_agent(struct agent *agent)
     struct log_sender_config logs = {.loop = agent->loop,
                                      .http = agent->http,
                                      .log = agent->log,
+                                     .clock = agent->clock,
                                      .replica_id = spec->replica_id,
                                      .on_stored = agent_on_stored,
                                      .on_unknown = on_unknown,

@@ -172,6 +172,13 @@ int64_t work_capacity(const struct agent *agent)
 
 // ── out ──────────────────────────────────────────────────────────────────────────────────────
 
+// Its log has its last line by now.
+static void tell_result(struct agent *agent, struct slot *slot)
+{
+    slot->log_end = log_sender_added(agent->logs);
+    slots_move(&agent->slots, slot, SLOT_NEWS);
+}
+
 // What a result frame brings; the spans are the frame's.
 struct outcome {
     struct str id;
@@ -282,7 +289,7 @@ void work_result(struct agent *agent, struct json frame)
     } else {
         write_outcome(slot, &outcome);
     }
-    slots_move(&agent->slots, slot, SLOT_NEWS);
+    tell_result(agent, slot);
 }
 
 bool work_broken_result(struct agent *agent, struct json beginning, const char *why)
@@ -301,7 +308,7 @@ bool work_broken_result(struct agent *agent, struct json beginning, const char *
     char message[300];
     snprintf(message, sizeof(message), "the runner sent a result that is not JSON: %.220s", why);
     set_failed(agent, slot, "RunnerError", message);
-    slots_move(&agent->slots, slot, SLOT_NEWS);
+    tell_result(agent, slot);
     return true;
 }
 
@@ -382,7 +389,7 @@ static void report_terminated(struct agent *agent, struct slot *slot, const char
     json_w_pair_str(&w, "message", STR("the execution was terminated"));
     json_w_pair_int(&w, "endedAt", clock_wall(agent->clock));
     slot->news = NEWS_RESULT;
-    slots_move(&agent->slots, slot, SLOT_NEWS);
+    tell_result(agent, slot);
 }
 
 void work_terminate(void *arg, struct str id)
@@ -467,7 +474,7 @@ static void give_up(struct agent *agent, struct slot *slot)
                  (long long)(slot->timeout_ms / 1000));
         log_end(agent, slot, why);
         set_failed(agent, slot, "TimeoutError", why);
-        slots_move(&agent->slots, slot, SLOT_NEWS);
+        tell_result(agent, slot);
         snprintf(why, sizeof(why), "an execution was over its timeout");
     }
     agent_replace_runner(agent, why, grace_ms(agent));

@@ -188,6 +188,8 @@ void link_set_state(struct link *link, const char *state, const char *phase)
 
 void link_set_capacity(struct link *link, int64_t capacity) { link->capacity = capacity; }
 
+void link_set_logs(struct link *link, int64_t stored) { link->logs_stored = stored; }
+
 void link_progress(struct link *link, struct str members)
 {
     size_t size = members.len + 3;

@@ -47,6 +47,8 @@ void link_open(struct link *link, const char *session, int64_t lease_ms);
 void link_set_state(struct link *link, const char *state, const char *phase);
 void link_set_capacity(struct link *link, int64_t capacity);
 
+void link_set_logs(struct link *link, int64_t stored);  // position up to which lines are stored
+
 void link_progress(struct link *link, struct str members);  // of one object, without its braces
 // error: JSON object with message and stack, or absent; then message is told.
 void link_failure(struct link *link, const char *type, struct json error, const char *message);

@@ -35,7 +35,7 @@ static void write_held(struct json_writer *w, const struct slots *slots)
     json_w_array_end(w);
 }
 
-static void write_report(struct json_writer *w, const struct slot *slot)
+static void write_report(struct json_writer *w, const struct link *link, const struct slot *slot)
 {
     if (slot->news == NEWS_RETURNED) {
         write_ref(w, slot);
@@ -52,6 +52,8 @@ static void write_report(struct json_writer *w, const struct slot *slot)
     json_w_object(w);
     json_w_pair_str(w, "id", slot_id(slot));
     json_w_pair_int(w, "fence", slot->fence);
+    if (slot->log_end > link->logs_stored)  // lines of it are still on their way
+        json_w_pair_int(w, "logEnd", slot->log_end);
     buf_add_str(w->buf, buf_str(&slot->text));  // further members, each with its comma
     json_w_object_end(w);
 }
@@ -75,7 +77,7 @@ static void write_news(struct json_writer *w, struct link *link, struct exchange
             json_w_array(w);
             open = true;
         }
-        write_report(w, slot);
+        write_report(w, link, slot);
         exchange->reports += news != NEWS_RETURNED;
         slot->sent_seq = exchange->seq;
         slot->sent_at = exchange->sent_at;

@@ -12,17 +12,20 @@
 #define CALL_MS       30000
 #define RETRY_FIRST   50
 #define RETRY_LONGEST 2000
+#define POSITION_BITS 20  // lines of a millisecond, at most: a later process begins higher
 
 struct batch {
     struct list node;
     struct buf lines;  // JSON objects, separated by commas
     int64_t credit;
+    int64_t first, count;  // positions of its lines
 };
 
 struct log_sender {
     struct log_sender_config config;
     struct list batches;  // oldest first; the first one is under way when `call` is set
     size_t bytes;
+    int64_t added, stored;  // positions
     struct http_call *call;
     struct loop_timer *retry;
     int64_t retry_ms;
@@ -34,6 +37,7 @@ struct log_sender *log_sender_new(const struct log_sender_config *config)
     sender->config = *config;
     sender->retry_ms = RETRY_FIRST;
     list_init(&sender->batches);
+    sender->added = sender->stored = clock_wall(config->clock) << POSITION_BITS;
     return sender;
 }
 
@@ -70,6 +74,7 @@ static struct batch *open_batch(struct log_sender *sender)
     }
     struct batch *batch = mem_alloc(sizeof(*batch));
     batch->lines = BUF_INIT(BATCH_MAX);
+    batch->first = sender->added + 1;
     list_push_back(&sender->batches, &batch->node);
     return batch;
 }
@@ -106,6 +111,9 @@ void log_sender_add(struct log_sender *sender, const struct log_line *line)
     if (batch->lines.over) {  // a line over the cap is left out; its credit is not
         batch->lines.len = before;
         batch->lines.over = false;
+    } else {
+        sender->added++;
+        batch->count++;
     }
     sender->bytes += batch->lines.len - before;
     batch->credit += line->credit;
@@ -141,7 +149,9 @@ static void on_answer(void *arg, const struct http_answer *answer)
         log_warn(sender->config.log, "agent", "the server refused log lines (%d): " STR_FMT, status,
                  STR_ARG(answer->body));
     sender->retry_ms = RETRY_FIRST;
-    int64_t credit = drop_batch(sender, list_entry(sender->batches.next, struct batch, node));
+    struct batch *batch = list_entry(sender->batches.next, struct batch, node);
+    sender->stored = batch->first + batch->count - 1;
+    int64_t credit = drop_batch(sender, batch);
     sender->config.on_stored(sender->config.arg, credit);
 }
 
@@ -154,6 +164,7 @@ void log_sender_flush(struct log_sender *sender)
     struct json_writer w = JSON_WRITER(&body);
     json_w_object(&w);
     json_w_pair_str(&w, "replicaId", str_of(sender->config.replica_id));
+    json_w_pair_int(&w, "first", batch->first);
     json_w_key(&w, "lines");
     buf_add_char(&body, '[');
     buf_add_str(&body, buf_str(&batch->lines));
@@ -167,6 +178,10 @@ void log_sender_flush(struct log_sender *sender)
                                     .arg = sender};
     sender->call = http_client_send(sender->config.http, &call);
 }
+
+int64_t log_sender_added(const struct log_sender *sender) { return sender->added; }
+
+int64_t log_sender_stored(const struct log_sender *sender) { return sender->stored; }
 
 bool log_sender_idle(const struct log_sender *sender) { return list_empty(&sender->batches); }
 

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -20,6 +21,7 @@ struct log_sender_config {
     struct loop *loop;
     struct http_client *http;
     struct log *log;
+    const struct clock *clock;
     const char *replica_id;
     // So many bytes of credit (log_line.credit) are with the server, or given up.
     void (*on_stored)(void *arg, int64_t credit);
@@ -39,6 +41,10 @@ struct log_line {  // texts that are JSON already (with quotes, or null) are giv
 struct log_sender *log_sender_new(const struct log_sender_config *config);
 void log_sender_free(struct log_sender *sender);
 void log_sender_add(struct log_sender *sender, const struct log_line *line);
+// How far the lines go that were added, and those of them that the server has or will never have.
+// Positions grow by one with each line, also from one process of an agent to the next.
+int64_t log_sender_added(const struct log_sender *sender);
+int64_t log_sender_stored(const struct log_sender *sender);
 void log_sender_flush(struct log_sender *sender);  // sends what waits, when nothing is under way
 bool log_sender_idle(const struct log_sender *sender);     // everything is stored
 bool log_sender_crowded(const struct log_sender *sender);  // so much waits that writers should too

@@ -47,6 +47,7 @@ struct slot {
                            // ABANDONED: when the runner is to be replaced. INT64_MAX: none
     int64_t sent_at;       // mono ms
     int64_t sent_seq;
+    int64_t log_end;      // NEWS, SENT: position of its last log line (log_sender_added)
     struct buf function;  // its name, as JSON
     struct buf text;
 };

@@ -91,6 +91,7 @@ static int read_results(struct json body, struct dispatch_exchange *x, struct er
             .error = raw_of(entry, "error"),
             .started_at = int_of(entry, "startedAt", INT_NONE),
             .ended_at = int_of(entry, "endedAt", INT_NONE),
+            .log_end = int_of(entry, "logEnd", 0),
         };
         bool known = str_is(result->status, "success") || str_is(result->status, "failed") ||
                      str_is(result->status, "terminated");
@@ -171,12 +172,13 @@ int agent_read_hello(struct json body, struct arena *arena, struct str *replica_
 }
 
 int agent_read_lines(struct json body, const struct log_line *common, struct arena *arena,
-                     struct log_line **out, size_t *count, struct err *err)
+                     int64_t *first, struct log_line **out, size_t *count, struct err *err)
 {
     struct json list, value;
     if (!json_get(body, "lines", &list) || list.type != JSON_ARRAY)
         return err_field(err, "lines", "must be an array");
     struct str replica_id = text_of(body, "replicaId", arena);
+    *first = int_of(body, "first", 0);
     struct log_line *lines = arena_array_of(arena, struct log_line, json_count(list) + 1);
     *out = lines;
     *count = 0;

@@ -13,10 +13,11 @@ MUST_CHECK int agent_read_exchange(struct json body, int64_t now, struct dispatc
                                    int64_t *seq, struct err *err);
 MUST_CHECK int agent_read_hello(struct json body, struct arena *arena, struct str *replica_id,
                                 struct dispatch_ref **held, size_t *count, struct err *err);
-// `common`: service, project and the time of lines that say none.
+// `common`: service, project and the time of lines that say none. *first: the number of the first
+// line, 0 when it is not said.
 MUST_CHECK int agent_read_lines(struct json body, const struct log_line *common,
-                                struct arena *arena, struct log_line **out, size_t *count,
-                                struct err *err);
+                                struct arena *arena, int64_t *first, struct log_line **out,
+                                size_t *count, struct err *err);
 
 struct agent_token {
     struct str text;     // absent: no new one

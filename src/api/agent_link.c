@@ -9,6 +9,7 @@
 #include "net/http_server.h"
 #include "operation/assignment.h"
 #include "operation/attempt.h"
+#include "operation/log_ends.h"
 
 struct agent_link {
     const struct platform *platform;
@@ -40,6 +41,7 @@ struct link_call {
     // logs
     struct log_line *lines;
     size_t line_count;
+    int64_t first_line;  // its number; 0: not said
 };
 
 // ── answering ────────────────────────────────────────────────────────────────────────────────
@@ -228,6 +230,9 @@ static void code_done(void *arg, struct err *err)
 static void logs_done(void *arg, const struct err *err)
 {
     struct link_call *call = arg;
+    if (err->kind == ERR_NONE)
+        log_ends_stored(call->link->platform->log_ends, call->replica_id, call->first_line,
+                        (int64_t)call->line_count);
     if (call->http) {
         if (err->kind == ERR_NONE)
             http_reply_str(call->http, 200, "application/json", STR("{}"));
@@ -240,15 +245,24 @@ static void logs_done(void *arg, const struct err *err)
 static void logs_handle(struct link_call *call, struct json body)
 {
     struct err err = ERR_INIT;
-    struct log_line common = {.at = clock_wall(call->link->platform->clock),
+    const struct platform *platform = call->link->platform;
+    struct log_line common = {.at = clock_wall(platform->clock),
                               .service_id = call->claims.service_id,
                               .project_id = call->claims.project_id};
-    if (agent_read_lines(body, &common, call->arena, &call->lines, &call->line_count, &err)) {
+    if (agent_read_lines(body, &common, call->arena, &call->first_line, &call->lines,
+                         &call->line_count, &err)) {
         call_fail(call, &err);
         call_release(call);
         return;
     }
-    logs_append(call->link->platform->logs, call->lines, call->line_count, logs_done, call);
+    call->replica_id = call->line_count > 0 ? call->lines[0].replica_id : STR_NONE;
+    int64_t repeated = log_ends_repeated(platform->log_ends, call->replica_id, call->first_line,
+                                         (int64_t)call->line_count);
+    if (repeated == (int64_t)call->line_count)
+        logs_done(call, &err);
+    else
+        logs_append(platform->logs, call->lines + repeated, call->line_count - (size_t)repeated,
+                    logs_done, call);
 }
 
 // ── the listener ─────────────────────────────────────────────────────────────────────────────

@@ -13,12 +13,11 @@
 #include "model/status.h"
 #include "model/take.h"
 #include "operation/deletion.h"
+#include "operation/log_ends.h"
 
 #define SIZE_MAX_LINES 1000
 #define HOLD_MS        10000
-#define READS_MAX      20    // of lines that nobody looks for, before a page without lines is given
-#define DRAIN_MS       5000  // after an execution's end its last lines may still be on their way
-#define DONE_LINE      "[Done] Executing function."
+#define READS_MAX      20  // of lines that nobody looks for, before a page without lines is given
 
 struct log_call {
     struct call *call;
@@ -29,8 +28,9 @@ struct log_call {
     bool follow, system, descending;
     struct log_checkpoint at;
     // how the executions stand, at each look
-    bool all_final, drained;
-    int64_t first_start, last_end;
+    bool all_final;
+    bool drained, lost;  // all their lines are stored, or (lost) will not be
+    int64_t last_end;
     // the page
     int64_t deadline;  // mono ms; 0: not held yet
     struct wait *wait;
@@ -170,7 +170,6 @@ static int check_executions(struct log_call *log, struct err *err)
 {
     struct op *op = &log->call->op;
     log->all_final = log->executions.count > 0;
-    log->first_start = INT64_MAX;
     log->last_end = 0;
     for (size_t i = 0; i < log->executions.count; i++) {
         struct execution execution;
@@ -184,12 +183,9 @@ static int check_executions(struct log_call *log, struct err *err)
             log->all_final = false;
             continue;
         }
-        if (execution.started_at != INT_NONE && execution.started_at < log->first_start)
-            log->first_start = execution.started_at;
         if (execution.updated_at > log->last_end)
             log->last_end = execution.updated_at;
     }
-    log->drained = log->all_final && op->now - log->last_end > DRAIN_MS;
     return 0;
 }
 
@@ -267,6 +263,10 @@ static void finish(struct log_call *log, bool stop)
     json_w_array_end(out);
     json_w_pair_str(out, "checkpoint", log_checkpoint_text(&log->at, call->op.arena));
     json_w_pair_bool(out, "stop", stop);
+    if (log->executions.count > 0) {
+        json_w_pair_bool(out, "ended", stop && log->drained);
+        json_w_pair_bool(out, "complete", stop && log->drained && !log->lost);
+    }
     json_w_object_end(out);
     arena_free(log->arena);
     log->arena = NULL;
@@ -354,42 +354,17 @@ static void read_lines(struct log_call *log)
     logs_read(log->call->op.platform->logs, &log->read);
 }
 
-// Each of the executions has written its last line: whatever they wrote can be read now.
-static void on_done_lines(void *arg, struct logs_read *read)
+// Whether all that the executions wrote can be read now.
+static void look_at_ends(struct log_call *log)
 {
-    struct log_call *log = arg;
-    size_t done = 0;
-    for (size_t i = 0; read->err.kind == ERR_NONE && i < log->executions.count; i++) {
-        for (size_t k = 0; k < read->count; k++) {
-            if (str_eq(read->lines[k].execution_id, log->executions.at[i])) {
-                done++;
-                break;
-            }
-        }
+    const struct log_ends *ends = log->call->op.platform->log_ends;
+    log->drained = log->all_final;
+    log->lost = false;
+    for (size_t i = 0; log->all_final && i < log->executions.count; i++) {
+        enum log_end end = log_ends_of(ends, log->executions.at[i], log->last_end);
+        log->drained &= end != LOG_END_OPEN;
+        log->lost |= end == LOG_END_LOST;
     }
-    log->drained = done == log->executions.count;
-    read_lines(log);
-}
-
-static void read_done_lines(struct log_call *log)
-{
-    log->read = (struct logs_read){
-        .query = {.project_id = log->project_id,
-                  .service_id = log->service_id,
-                  .text = STR(DONE_LINE),
-                  .executions = log->executions.at,
-                  .execution_count = log->executions.count,
-                  .system = true,
-                  .start = log->first_start,
-                  .end = INT64_MAX,
-                  .after_seq = -1,
-                  .before_seq = INT64_MAX,
-                  .limit = SIZE_MAX_LINES},
-        .arena = log->arena,
-        .done = on_done_lines,
-        .arg = log,
-    };
-    logs_read(log->call->op.platform->logs, &log->read);
 }
 
 static void checked(struct call *call, struct err *err)
@@ -402,10 +377,9 @@ static void checked(struct call *call, struct err *err)
     if (!log->arena)
         log->arena = arena_new();
     arena_reset(log->arena);
-    if (log->follow && log->all_final && !log->drained)
-        read_done_lines(log);
-    else
-        read_lines(log);
+    log->reads = 0;
+    look_at_ends(log);
+    read_lines(log);
 }
 
 static void look(struct log_call *log) { call_run(log->call, OP_READ, check, checked); }

@@ -144,7 +144,8 @@ static const struct {
     {"LogPage",
      "{\"type\":\"object\",\"required\":[\"logs\",\"checkpoint\",\"stop\"],\"properties\":"
      "{\"logs\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},\"checkpoint\":" TEXT
-     ",\"stop\":{\"type\":\"boolean\"}}}"},
+     ",\"stop\":{\"type\":\"boolean\"},\"ended\":{\"type\":\"boolean\"},"
+     "\"complete\":{\"type\":\"boolean\"}}}"},
     {"Deleted", "{\"type\":\"object\",\"properties\":{\"deleted\":{\"type\":\"integer\"}}}"},
     {"AuditQuery", "{\"type\":\"object\",\"properties\":{\"projectId\":" TEXT
                    ",\"filter\":{\"type\":\"object\"},\"sort\":{\"type\":\"object\"},"

@@ -7,6 +7,7 @@
 #include "control/commands.h"
 #include "control/control_internal.h"
 #include "control/reconcile.h"
+#include "operation/log_ends.h"
 #include "operation/token.h"
 
 #define AGENT_TOKEN_MS (365LL * 24 * 3600 * 1000)
@@ -112,7 +113,7 @@ static void on_execution_cut(void *arg, const struct event *event)
     struct log_line lines[2] = {line, line};
     lines[1].level = LINE_INFO;
     lines[1].message = STR("[Done] Executing function.");
-    logs_append(control->platform->logs, lines, event->force ? 2 : 1, NULL, NULL);
+    log_ends_write(control->platform, lines, event->force ? 2 : 1);
 }
 
 // ── what the driver and the agents say ───────────────────────────────────────────────────────
@@ -160,6 +161,7 @@ void control_on_change(void *arg, const struct replica_status *status)
         char reason[1024];
         end_reason(status, silent, reason, sizeof(reason));
         dispatch_replica_gone(control->dispatch, status->id, str_of(reason));
+        log_ends_gone(control->platform->log_ends, status->id);
     } else if (!control->started) {
         dispatch_expect(control->dispatch, status->id, status->service_id);
     }

@@ -15,6 +15,7 @@
 #include "main/place.h"
 #include "net/http_server.h"
 #include "net/loop.h"
+#include "operation/log_ends.h"
 #include "operation/secret_file.h"
 #include "operation/start.h"
 #include "operation/token.h"
@@ -271,6 +272,7 @@ static void close_all(struct server *server)
         logs_close(p->logs);
     dispatch_free(server->dispatch);
     control_free(server->control);
+    log_ends_free(p->log_ends);
     if (p->loop) {
         loop_unpost(p->loop, &server->disk_task);
         loop_free(p->loop);
@@ -303,6 +305,7 @@ static int start(struct server *server, struct err *err)
     p->ids = id_source_new();
     p->events = events_new();
     p->loop = loop_new();
+    p->log_ends = log_ends_new(p);
     if (place_find(&server->place, server->arena, err) || open_state(server, err) ||
         open_work(server, err))
         return -1;

@@ -60,6 +60,7 @@ struct dispatch_result {
     struct dispatch_ref ref;
     struct str status, message, output, error;  // output, error: checked JSON
     int64_t started_at, ended_at;
+    int64_t log_end;  // number of its last log line (operation/log_ends.h); 0: all are stored
 };
 struct dispatch_progress {
     struct dispatch_ref ref;

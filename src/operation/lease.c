@@ -3,6 +3,7 @@
 // store has committed what it became, so nobody else gets the execution before.
 #include "base/mem.h"
 #include "operation/dispatch_internal.h"
+#include "operation/log_ends.h"
 
 struct lease *lease_new(struct dispatch *d, struct dispatch_agent *agent, struct str id,
                         int64_t fence, int64_t attempts)
@@ -99,6 +100,7 @@ static void ending_free(struct ending *ending)
     struct dispatch *d = ending->d;
     if (map_get(d->ending, ending->end.ref.id) == ending)
         map_remove(d->ending, ending->end.ref.id);
+    log_ends_release(d->config.platform->log_ends, ending->end.ref.id);
     arena_free(ending->arena);
     mem_free(ending);
 }
@@ -130,6 +132,7 @@ static void ending_run(struct dispatch *d, const struct attempt_end *end, bool q
     ending->end.reason = arena_copy(ending->arena, end->reason);
     ending->queued = queued;
     map_put(d->ending, ending->end.ref.id, ending);
+    log_ends_hold(d->config.platform->log_ends, ending->end.ref.id);
     op_run(d->config.platform, OP_WRITE, ending_work, ending_done, ending);
 }
 
@@ -245,6 +248,8 @@ void lease_record_results(struct dispatch *d, struct dispatch_exchange *exchange
         if (lease->state == LEASE_ENDING)
             continue;  // being written: a later exchange is told
         lease->state = LEASE_ENDING;
+        log_ends_result(d->config.platform->log_ends, exchange->replica_id, given->ref.id,
+                        given->log_end);
         struct recording_item *item = &recording->items[recording->count++];
         item->watched = events_watched(d->config.platform->events, given->ref.id);
         item->result = (struct execution_result){

@@ -42,6 +42,7 @@ struct platform {
     struct store *store;
     struct blobs *blobs;
     struct logs *logs;
+    struct log_ends *log_ends;  // operation/log_ends.h; may be NULL
     struct events *events;
     struct tokens *tokens;  // signs and verifies JWTs (operation/token.h)
     struct fences *fences;

@@ -194,8 +194,6 @@ static int set_up_writer(struct log_file *file, struct err *err)
     if (file->now.next_seq > first + 1)
         file->now.next_seq = (file->now.next_seq / LEAP + 2) * LEAP;
     file->saved = file->now;
-    if (file->path)
-        chmod(file->path, 0600);
     file->names = map_new();
     return 0;
 }
@@ -235,6 +233,10 @@ struct log_file *log_file_open(const char *path, int64_t key, enum log_open mode
     file->wal_fd = -1;
     file->path = path ? mem_copy(path, strlen(path)) : NULL;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
+    if (path && mode == LOG_OPEN_WRITE) {  // SQLite's further files get the same mode
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        fd_close_at(&fd);
+    }
     flags |= mode == LOG_OPEN_WRITE ? SQLITE_OPEN_CREATE : 0;
     int failed = 0;
     if (sqlite3_open_v2(path ? path : ":memory:", &file->sql, flags, NULL) != SQLITE_OK) {

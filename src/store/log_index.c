@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/log_index.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -84,6 +84,10 @@ struct log_index *log_index_open(const char *path, bool writer, struct err *err)
         return NULL;
     struct log_index *index = mem_alloc(sizeof(*index));
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (writer ? SQLITE_OPEN_CREATE : 0);
+    if (writer) {  // SQLite's further files get the same mode
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        fd_close_at(&fd);
+    }
     int failed = sqlite3_open_v2(path, &index->sql, flags, NULL) == SQLITE_OK
                      ? 0
                      : fail(index, "opening", err);
@@ -93,8 +97,6 @@ struct log_index *log_index_open(const char *path, bool writer, struct err *err)
         log_index_close(index);
         return NULL;
     }
-    if (writer)
-        chmod(path, 0600);
     return index;
 }
 
