@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "store/backup_internal.h"
+#include "store/log_day.h"
 #include "store/store_internal.h"
 
 #define COPY_PAGES 1024  // of a database between two looks at `stop`
@@ -38,7 +39,8 @@ enum backup_kind backup_kind_of(const char *name)
     struct str text = str_of(name);
     if (strcmp(name, BACKUP_ROWS) == 0)
         return BACKUP_IS_ROWS;
-    if (str_starts(text, STR("logs")) && str_ends(text, STR(".db")))
+    int64_t day;
+    if (str_ends(text, STR(".db")) && log_key_parse((struct str){text.at, text.len - 3}, &day))
         return BACKUP_IS_LOGS;
     for (size_t i = 0; i < sizeof(key_names) / sizeof(key_names[0]); i++)
         if (strcmp(name, key_names[i]) == 0)

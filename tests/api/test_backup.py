@@ -98,6 +98,10 @@ def test_backup_under_load_and_restore(own_server, tmp_path, unique):
             blobs = {row[0] for row in rows.execute("SELECT blob FROM items WHERE blob IS NOT NULL")}
         assert set(before) <= kept, "what was accepted before the backup began is in it"
         assert running in kept and blobs
+        days = list((other.data / "logs").glob("????-??-??.db"))
+        assert days, "the log lines are in it"
+        with sqlite3.connect(days[0]) as lines:
+            assert lines.execute("SELECT count(*) FROM lines").fetchone()[0] > 100
         for blob in blobs:
             content = (other.data / "blobs" / blob[:2] / blob).read_bytes()
             assert hashlib.sha256(content).hexdigest() == blob
