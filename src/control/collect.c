@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Housekeeping, in small steps: code items that no package revision refers to, blobs that no item
-// refers to, audit entries and ended commands past their age. Everything younger than the grace is
+// refers to, events past their age. Everything younger than the grace is
 // left alone, so that an upload under way never loses its bytes.
 #include "base/mem.h"
 #include "control/control_internal.h"
@@ -16,7 +16,7 @@ struct collection {
     bool *blob_used;
     size_t blob_count, blob_room;
     int64_t before;
-    int64_t items, audits, commands, events, removed;
+    int64_t items, events, removed;
 };
 
 // ── code items ───────────────────────────────────────────────────────────────────────────────
@@ -72,21 +72,6 @@ static int drop_unused_items(struct op *op, struct collection *c, struct err *er
 }
 
 // At most so many at a time: what is left goes at the next housekeeping.
-static int drop_old(struct op *op, struct collection *c, struct err *err)
-{
-    static const struct str ended[] = {STR("success"), STR("failed"), STR("timeout"),
-                                       STR("canceled"), STR("aborted")};
-    int64_t oldest = op->now - op->platform->settings->audit_days * 24 * 3600 * 1000;
-    struct filter *audits = filter_compare(&audit_entity, "at", FILTER_LT, oldest, op->arena);
-    struct filter *commands = filter_and(
-        filter_in_text(&command_entity, "status", ended, sizeof(ended) / sizeof(ended[0]),
-                       op->arena),
-        filter_compare(&command_entity, "updatedAt", FILTER_LT, oldest, op->arena), op->arena);
-    if (tx_delete_where(op->tx, &audit_entity, audits, STEP_ROWS * 10, &c->audits, err))
-        return -1;
-    return tx_delete_where(op->tx, &command_entity, commands, STEP_ROWS * 10, &c->commands, err);
-}
-
 // Past their age, and past their number.
 static int drop_events(struct op *op, struct collection *c, struct err *err)
 {
@@ -110,9 +95,8 @@ static int drop_events(struct op *op, struct collection *c, struct err *err)
 static int collect_rows(struct op *op, void *arg, struct err *err)
 {
     struct collection *c = arg;
-    c->items = c->audits = c->commands = c->events = 0;
-    return drop_unused_items(op, c, err) || drop_old(op, c, err) || drop_events(op, c, err) ? -1
-                                                                                            : 0;
+    c->items = c->events = 0;
+    return drop_unused_items(op, c, err) || drop_events(op, c, err) ? -1 : 0;
 }
 
 // ── blobs ────────────────────────────────────────────────────────────────────────────────────
@@ -167,12 +151,10 @@ static void remove_blobs(void *arg)  // on the pool
 static void collection_end(void *arg)
 {
     struct collection *c = arg;
-    if (c->items + c->audits + c->commands + c->events + c->removed > 0)
+    if (c->items + c->events + c->removed > 0)
         log_info(c->control->platform->log, "collect",
-                 "removed %lld unused code items, %lld blobs, %lld old audit entries, "
-                 "%lld old commands, %lld old events",
-                 (long long)c->items, (long long)c->removed, (long long)c->audits,
-                 (long long)c->commands, (long long)c->events);
+                 "removed %lld unused code items, %lld blobs, %lld old events", (long long)c->items,
+                 (long long)c->removed, (long long)c->events);
     c->control->collecting = false;
     mem_free(c->blobs);
     arena_free(c->arena);
@@ -227,7 +209,10 @@ static void collect(void *arg)
 {
     struct control *control = arg;
     deletions_go_on(control);
-    if (ages_doubtful(control) || control->collecting)
+    if (ages_doubtful(control))
+        return;
+    retention_go(control);
+    if (control->collecting)
         return;
     control->collecting = true;
     struct collection *c = mem_alloc(sizeof(*c));

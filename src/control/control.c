@@ -292,6 +292,7 @@ void control_stop(struct control *control)
     control->stopped = true;
     cuts_stop(control);
     commands_stop(control->commands);
+    retention_stop(control);
     loop_timer_cancel(control->collect);
     loop_timer_cancel(control->deletion_wait);
     control->collect = control->deletion_wait = NULL;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of control share this: control.c (services and the driver), replicas.c (the rows of
 // observed replicas), collect.c (housekeeping),
-// deletions.c (what was in deleted projects and datasets). Loop thread only.
+// retention.c (what is past its time), deletions.c (what was in deleted projects and datasets).
+// Loop thread only.
 #ifndef DROVER_CONTROL_CONTROL_INTERNAL_H
 #define DROVER_CONTROL_CONTROL_INTERNAL_H
 
@@ -16,7 +17,8 @@ struct control {
     struct dispatch *dispatch;
     struct driver *driver;
     struct map *replicas;  // struct replica_view by id
-    struct loop_timer *collect;
+    struct loop_timer *collect, *retention_pause;
+    struct retention *retaining;  // under way
     struct commands *commands;
     bool started, stopped, collecting, deleting;
     int64_t clock_offset;   // of the wall clock to the monotonic one, when it was last looked at
@@ -49,6 +51,11 @@ void collect_start(struct control *control);
 void cuts_add(struct control *control, const struct event *event);  // EVENT_EXECUTION_CUT
 void cuts_stop(struct control *control);                            // tells what is gathered
 void silence_add(struct control *control, struct str replica_id);
+
+// retention.c
+struct retention;
+void retention_go(struct control *control);    // begins, unless it is under way
+void retention_stop(struct control *control);  // what is under way ends with its step
 
 // deletions.c
 void deletions_subscribe(struct control *control);

@@ -148,6 +148,16 @@ static void greet(struct server *server)
     log_free(log);
 }
 
+// So that removing the oldest file frees a small part of what log lines may take.
+static int64_t log_part_bytes(const struct settings *settings)
+{
+    static const int64_t least = 16LL << 20, most = 1LL << 30;
+    int64_t part = (settings->keep_logs_mib << 20) / 8;
+    if (settings->keep_logs_mib == 0 || part > most)
+        return most;
+    return part < least ? least : part;
+}
+
 static int open_state(struct server *server, struct err *err)
 {
     struct platform *p = &server->platform;
@@ -164,7 +174,8 @@ static int open_state(struct server *server, struct err *err)
                                .log = p->log,
                                .on_fatal = on_disk_failed,
                                .arg = server,
-                               .clock = p->clock};
+                               .clock = p->clock,
+                               .part_bytes = log_part_bytes(s)};
     p->store = store_open(&store, err);
     if (!p->store)
         return -1;

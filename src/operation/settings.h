@@ -40,6 +40,9 @@ struct settings {  // times in ms, sizes in bytes
     // housekeeping
     int64_t collect_ms;        // how often unused code and blobs are looked for
     int64_t collect_grace_ms;  // an unused blob lives at least so long
+    int64_t keep_executions_days, keep_executions;  // 0: all; keep_executions: of one service
+    int64_t keep_logs_days, keep_logs_mib;          // 0: all
+    int64_t keep_commands_days;
     int64_t audit_days, event_days, event_max;
 };
 

@@ -2,8 +2,10 @@
 // What a service asks of the driver, and housekeeping and deletions against real rows and blobs.
 #include "unit/api_fixture.h"
 
+#include "base/id.h"
 #include "control/control.h"
 #include "control/reconcile.h"
+#include "control/retention_plan.h"
 #include "driver/driver.h"
 
 // ── reconcile ────────────────────────────────────────────────────────────────────────────────
@@ -269,7 +271,7 @@ static void what_is_past_its_age_goes(void **state)
     struct err err = ERR_INIT;
     const char *photo = upload(&k, k.dataset, "/a.txt", "a photograph");
     fx->settings.collect_ms = 20;
-    fx->settings.audit_days = 30;
+    fx->settings.audit_days = fx->settings.keep_commands_days = 30;
     struct keeper keeper = keeper_start(fx);
     for (int i = 0; i < 50; i++)
         status_of(&k, photo);  // open commands of the start are read
@@ -288,6 +290,172 @@ static void what_is_past_its_age_goes(void **state)
     assert_true(left.audit_young);
     keeper_stop(&keeper, &k, photo);
     fx_free(fx);
+}
+
+// ── retention ────────────────────────────────────────────────────────────────────────────────
+
+static struct retention_rules every_rule = {.audit_days = 365,
+                                            .commands_days = 30,
+                                            .executions_days = 90,
+                                            .executions = 1000,
+                                            .logs_days = 7,
+                                            .logs_bytes = 1 << 30};
+
+static void a_plan_takes_its_phases_in_turn(void **state)
+{
+    (void)state;
+    struct retention_plan plan;
+    struct clock_fake clock;
+    clock_fake_init(&clock);
+    clock.wall_ms = 20000 * DAY_MS + 5;
+    int64_t now = clock_wall(&clock.clock);
+    retention_plan_begin(&plan, &every_rule, now);
+    assert_int_equal(plan.phase, RETENTION_AUDIT);
+    assert_int_equal(retention_plan_before(&plan), now - 365 * DAY_MS);
+    retention_plan_next(&plan, true, 500, 0);  // there is more of it
+    assert_int_equal(plan.phase, RETENTION_AUDIT);
+    assert_in_range(plan.pause_ms, 1, 100);
+    retention_plan_next(&plan, true, 500, 1000);  // others wait for the writer
+    assert_in_range(plan.pause_ms, 200, 5000);
+    retention_plan_next(&plan, true, 0, 0);  // nothing was written
+    assert_int_equal(plan.pause_ms, 0);
+    retention_plan_next(&plan, false, 3, 0);
+    assert_int_equal(plan.phase, RETENTION_COMMANDS);
+    assert_int_equal(retention_plan_before(&plan), now - 30 * DAY_MS);
+    clock.wall_ms += DAY_MS;  // a long one goes by the time of its beginning
+    retention_plan_next(&plan, false, 0, 0);
+    assert_int_equal(plan.phase, RETENTION_OLD);
+    assert_int_equal(retention_plan_before(&plan), now - 90 * DAY_MS);
+    static const enum retention_phase rest[] = {RETENTION_MANY, RETENTION_LOGS, RETENTION_OVER,
+                                                RETENTION_OVER};
+    for (size_t i = 0; i < sizeof(rest) / sizeof(rest[0]); i++) {
+        retention_plan_next(&plan, false, 0, 0);
+        assert_int_equal(plan.phase, rest[i]);
+    }
+}
+
+static void what_has_no_rule_is_left_out(void **state)
+{
+    (void)state;
+    struct retention_plan plan;
+    retention_plan_begin(&plan, &(struct retention_rules){0}, 20000 * DAY_MS);
+    assert_int_equal(plan.phase, RETENTION_OVER);
+    retention_plan_begin(&plan,
+                         &(struct retention_rules){.executions_days = 30000, .logs_bytes = 1},
+                         20000 * DAY_MS);
+    assert_int_equal(plan.phase, RETENTION_OLD);
+    assert_int_equal(retention_plan_before(&plan), 0);  // longer than there is time
+    retention_plan_next(&plan, false, 0, 0);
+    assert_int_equal(plan.phase, RETENTION_LOGS);
+}
+
+#define OLD_ROWS 2500
+
+static int add_execution(struct op *op, const char *service, const char *status, int64_t created,
+                         int64_t changed, struct err *err)
+{
+    struct execution row;
+    struct execution_status entry;
+    entity_clear(&execution_entity, &row);
+    entity_clear(&execution_status_entity, &entry);
+    row.id = id_new(created, op->arena);
+    row.service_id = str_of(service);
+    row.project_id = STR("p");
+    row.status = str_of(status);
+    row.created_at = created;
+    row.updated_at = changed;
+    entry.id = id_new(created, op->arena);
+    entry.execution_id = row.id;
+    entry.status = row.status;
+    entry.timestamp = created;
+    return tx_insert(op->tx, &execution_entity, &row, err) ||
+                   tx_insert(op->tx, &execution_status_entity, &entry, err)
+               ? -1
+               : 0;
+}
+
+// Old ones that have ended among ones that wait or were changed later; and a service with many.
+static int add_executions(struct op *op, void *arg, struct err *err)
+{
+    int64_t now = op->now, old = now - 40 * DAY_MS;
+    (void)arg;
+    struct service service;
+    entity_clear(&service_entity, &service);
+    service.id = STR("s-many");
+    service.name = STR("many");
+    service.project_id = STR("p");
+    if (tx_insert(op->tx, &service_entity, &service, err))
+        return -1;
+    for (int i = 0; i < OLD_ROWS; i++)
+        if (add_execution(op, "s-old", i % 2 ? "success" : "failed", old + i, old + i, err) ||
+            add_execution(op, "s-old", i % 2 ? "created" : "in-progress", old + i, old + i, err))
+            return -1;
+    for (int i = 0; i < 100; i++)
+        if (add_execution(op, "s-old", "success", old + i, now - DAY_MS, err) ||
+            add_execution(op, "s-old", "success", now - DAY_MS, now - DAY_MS, err))
+            return -1;
+    for (int i = 0; i < OLD_ROWS; i++)
+        if (add_execution(op, "s-many", "success", now - 1000000 + i / 3, now, err) ||
+            add_execution(op, "s-many", "created", now - 1000000 + i / 3, now, err))
+            return -1;
+    return 0;
+}
+
+struct counts {
+    int64_t old_service, many_final, many_open, statuses, executions, newest;
+};
+
+static int count_executions(struct op *op, void *arg, struct err *err)
+{
+    struct counts *counts = arg;
+    struct filter *many = filter_eq_text(&execution_entity, "serviceId", STR("s-many"), op->arena);
+    struct filter *final = filter_and(
+        many, filter_eq_text(&execution_entity, "status", STR("success"), op->arena), op->arena);
+    struct filter *open = filter_and(
+        many, filter_eq_text(&execution_entity, "status", STR("created"), op->arena), op->arena);
+    struct filter *old = filter_eq_text(&execution_entity, "serviceId", STR("s-old"), op->arena);
+    return tx_count(op->tx, &execution_entity, old, &counts->old_service, err) ||
+                   tx_count(op->tx, &execution_entity, final, &counts->many_final, err) ||
+                   tx_count(op->tx, &execution_entity, open, &counts->many_open, err) ||
+                   tx_count(op->tx, &execution_entity, NULL, &counts->executions, err) ||
+                   tx_count(op->tx, &execution_status_entity, NULL, &counts->statuses, err)
+               ? -1
+               : 0;
+}
+
+static void executions_past_their_time_go(void **state)
+{
+    (void)state;
+    static const char *const stores[] = {"sqlite", "memory"};
+    for (size_t s = 0; s < 2; s++) {
+        char *options[] = {(char *)"server", NULL};
+        struct fixture *fx = fx_new(stores[s], options);
+        struct kept k = make_content(fx);
+        struct err err = ERR_INIT;
+        struct counts counts = {0};
+        const char *photo = upload(&k, k.dataset, "/a.txt", "a photograph");
+        assert_int_equal(op_run_now(&fx->platform, add_executions, NULL, &err), 0);
+        fx->settings.collect_ms = 20;
+        fx->settings.keep_executions_days = 30;
+        fx->settings.keep_executions = 100;
+        struct keeper keeper = keeper_start(fx);
+        for (int i = 0; i < 5000; i++) {
+            status_of(&k, photo);  // turns the loop
+            assert_int_equal(op_run_now(&fx->platform, count_executions, &counts, &err), 0);
+            if (counts.old_service <= OLD_ROWS + 200 && counts.many_final <= 105)
+                break;
+            usleep(2000);
+        }
+        for (int i = 0; i < 50; i++)
+            status_of(&k, photo);
+        assert_int_equal(op_run_now(&fx->platform, count_executions, &counts, &err), 0);
+        assert_int_equal(counts.old_service, OLD_ROWS + 200);
+        assert_in_range(counts.many_final, 100, 103);  // of one moment some more
+        assert_int_equal(counts.many_open, OLD_ROWS);
+        assert_int_equal(counts.statuses, counts.executions);
+        keeper_stop(&keeper, &k, photo);
+        fx_free(fx);
+    }
 }
 
 // ── deletions ────────────────────────────────────────────────────────────────────────────────
@@ -370,6 +538,9 @@ int main(void)
         cmocka_unit_test(deployment_names_version_and_generation),
         cmocka_unit_test(unused_code_and_blobs_go),
         cmocka_unit_test(what_is_past_its_age_goes),
+        cmocka_unit_test(a_plan_takes_its_phases_in_turn),
+        cmocka_unit_test(what_has_no_rule_is_left_out),
+        cmocka_unit_test(executions_past_their_time_go),
         cmocka_unit_test(a_deletion_waits_for_agents),
         cmocka_unit_test(a_stop_right_after_the_start_is_clean),
     };
