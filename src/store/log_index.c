@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-#define TRIGRAMS_MAX 10  // of one search, spread over the text: more cost more than they narrow
+#define TRIGRAMS_MAX 24  // of one search, spread over the text: more cost more than they narrow
 
 // No columns, no positions: what is found is looked at anyway. One transaction's entries are kept
 // in memory, up to hashsize.
