@@ -379,8 +379,7 @@ static int add_executions(struct op *op, void *arg, struct err *err)
 {
     int64_t now = op->now, old = now - 40 * DAY_MS;
     (void)arg;
-    struct service service;
-    entity_clear(&service_entity, &service);
+    struct service service = service_of(false, "{}");
     service.id = STR("s-many");
     service.name = STR("many");
     service.project_id = STR("p");
