@@ -18,18 +18,25 @@
 
 // ── frames ───────────────────────────────────────────────────────────────────────────────────
 
+static bool is_last(const struct log_line *line)
+{
+    return str_is(line->raw_message, "\"" AGENT_DONE_LINE "\"");
+}
+
 // Whose line it is: NULL also for one that was ended from outside, whose thread still says
 // something. Its last line waits for what came through the pipes.
-static const struct slot *owner_of(struct agent *agent, const struct log_line *line)
+static struct slot *owner_of(struct agent *agent, const struct log_line *line)
 {
     struct str id = line->raw_execution;
     if (id.len < 2)
         return NULL;
-    const struct slot *slot = slots_find(&agent->slots, (struct str){id.at + 1, id.len - 2});
+    struct slot *slot = slots_find(&agent->slots, (struct str){id.at + 1, id.len - 2});
     if (!slot || slot->state != SLOT_RUNNING)
         return NULL;
-    if (str_is(line->raw_message, "\"" AGENT_DONE_LINE "\""))
+    if (is_last(line))
         runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
+    else
+        slot->has_log = true;
     return slot;
 }
 
@@ -50,12 +57,17 @@ static void take_log(struct agent *agent, struct json frame)
         else if (str_is(key, "message") && json_is(value, JSON_STRING))
             line.raw_message = value.text;
     }
-    if (line.raw_execution.len > 0 && !owner_of(agent, &line))
+    const struct slot *owner = line.raw_execution.len > 0 ? owner_of(agent, &line) : NULL;
+    if (!owner)
         line.raw_execution = line.raw_function = STR_NONE;
     agent->credit_out += line.credit;
     if (agent->credit_out > CREDIT_MOST)
         runner_kill(agent->runner);
-    log_sender_add(agent->logs, &line);
+    // The last line of a log without others is left out: whoever reads such a log is given it.
+    if (owner && !owner->has_log && is_last(&line))
+        agent_on_stored(agent, line.credit);
+    else
+        log_sender_add(agent->logs, &line);
 }
 
 static void take_ready(struct agent *agent, struct json frame)
@@ -144,7 +156,7 @@ int64_t agent_whose_output(void *arg)
     return only && slots_in_runner(&agent->slots) == 1 ? only->run : 0;
 }
 
-static const struct slot *slot_of_run(const struct agent *agent, int64_t run)
+static struct slot *slot_of_run(const struct agent *agent, int64_t run)
 {
     list_each (&agent->slots.in[SLOT_RUNNING], it, next) {
         struct slot *slot = list_entry(it, struct slot, node);
@@ -163,7 +175,9 @@ void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t 
         if (agent->last_words.len > LAST_WORDS_BYTES)
             buf_drop_front(&agent->last_words, agent->last_words.len - LAST_WORDS_BYTES);
     }
-    const struct slot *slot = slot_of_run(agent, run);
+    struct slot *slot = slot_of_run(agent, run);
+    if (slot)
+        slot->has_log = true;
     struct log_line out = {.at = clock_wall(agent->clock),
                            .level = from_stderr ? "ERROR" : "INFO",
                            .execution = slot ? slot_id(slot) : STR_NONE,

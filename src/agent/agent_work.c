@@ -6,9 +6,14 @@
 #include "base/mem.h"
 #include "net/frame.h"
 
-#define SHORT_US       50000  // executions below this in the mean are short: more are asked for ahead
-#define WAIT_MOST_MS   250    // a prefetched one that waits longer goes back
-#define REPORTS_AHEAD  4      // times concurrency: reports on their way that do not count as held
+// Executions that are short in the mean are asked for ahead, some times concurrency of them, so
+// that the runner has work while an exchange is under way.
+#define SHORT_US       50000
+#define TINY_US        2000
+#define AHEAD_SHORT    1
+#define AHEAD_TINY     4
+#define WAIT_MOST_MS   250  // a prefetched one that waits longer goes back
+#define REPORTS_AHEAD  4    // times concurrency: reports on their way that do not count as held
 #define REPORTS_LEAST  16
 #define PROGRESS_TEXTS (1u << 20)  // bytes of a progress beside its output
 #define CANCEL_GRACE   30000       // ms, for a service that says no drain time
@@ -133,6 +138,7 @@ void work_take(void *arg, struct json execution, int64_t lease_basis)
     buf_add_str(&slot->function, delivery.function.text);
     slot->lease_basis = lease_basis;
     slot->arrived = agent_now(agent);
+    slot->has_log = delivery.since > 0 || !str_is(delivery.attempt.text, "1");
     int64_t timeout_s = delivery.timeout_s >= 0 ? delivery.timeout_s
                                                 : agent->assignment.execution_timeout_s;
     slot->timeout_ms = timeout_s < INT64_MAX / 4000 ? timeout_s * 1000 : 0;
@@ -166,8 +172,10 @@ int64_t work_capacity(const struct agent *agent)
     int64_t concurrency = agent->assignment.concurrency;
     int64_t reports = (int64_t)(agent->slots.count[SLOT_NEWS] + agent->slots.count[SLOT_SENT]);
     int64_t most = concurrency * REPORTS_AHEAD + REPORTS_LEAST;
-    bool brief = agent->mean_us >= 0 && agent->mean_us < SHORT_US;
-    return concurrency + (brief ? concurrency : 0) + (reports < most ? reports : most);
+    int64_t ahead = agent->mean_us < 0 || agent->mean_us >= SHORT_US ? 0
+                    : agent->mean_us >= TINY_US                      ? AHEAD_SHORT
+                                                                     : AHEAD_TINY;
+    return concurrency * (1 + ahead) + (reports < most ? reports : most);
 }
 
 // ── out ──────────────────────────────────────────────────────────────────────────────────────
@@ -312,9 +320,9 @@ bool work_broken_result(struct agent *agent, struct json beginning, const char *
     return true;
 }
 
-static void log_line(struct agent *agent, const struct slot *slot, const char *level,
-                     const char *message)
+static void log_line(struct agent *agent, struct slot *slot, const char *level, const char *message)
 {
+    slot->has_log = true;
     struct log_line line = {.at = clock_wall(agent->clock),
                             .level = level,
                             .execution = slot_id(slot),
@@ -373,7 +381,7 @@ static int64_t grace_ms(const struct agent *agent)
 }
 
 // The last lines of one that the runner does not end.
-static void log_end(struct agent *agent, const struct slot *slot, const char *why)
+static void log_end(struct agent *agent, struct slot *slot, const char *why)
 {
     log_line(agent, slot, "ERROR", why);
     log_line(agent, slot, "INFO", AGENT_DONE_LINE);

@@ -34,6 +34,7 @@ struct slot {
     bool terminating;     // a terminate was asked for
     bool confirmed;       // by the answer of a hello
     bool shrunk;          // the text was replaced, because the server found it too large
+    bool has_log;         // it has log lines, perhaps of an earlier attempt
     char id[SLOT_ID_MAX + 1];
     size_t id_len;
     int64_t fence;         // the newest; what reports carry

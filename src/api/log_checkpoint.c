@@ -26,6 +26,8 @@ struct str log_checkpoint_text(const struct log_checkpoint *at, struct arena *ar
     json_w_pair_int(&out, "level", at->level);
     if (at->text.at)
         json_w_pair_str(&out, "text", at->text);
+    if (at->end_given)
+        json_w_pair_bool(&out, "endGiven", true);
     json_w_object_end(&out);
     size_t size = sodium_base64_encoded_len(buf.len, VARIANT);
     char *text = arena_alloc(arena, size);
@@ -63,6 +65,8 @@ int log_checkpoint_read(struct json value, struct log_checkpoint *out, struct ar
         !take_int(json, "level", &level) || level < 0 || level > 1000 || out->seq < -1)
         return not_ours(err);
     out->level = (int)level;
+    out->end_given = json_get(json, "endGiven", &given) && json_bool(given, &out->end_given) &&
+                     out->end_given;
     out->text = json_get(json, "text", &given) ? json_str(given, arena) : STR_NONE;
     return log_text_fits(out->text) ? 0 : not_ours(err);
 }

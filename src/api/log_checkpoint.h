@@ -13,6 +13,7 @@ struct log_checkpoint {
     int64_t seq;      // the last line given
     int64_t end;      // ms; INT64_MAX: open
     int level;        // least level; 0: all
+    bool end_given;   // the last line of an execution that wrote none
     struct str text;  // absent: any; at most LOG_TEXT_MAX
 };
 

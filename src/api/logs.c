@@ -17,6 +17,7 @@
 
 #define SIZE_MAX_LINES 1000
 #define HOLD_MS        10000
+#define END_LINE       "[Done] Executing function."
 #define READS_MAX      20  // of lines that nobody looks for, before a page without lines is given
 
 struct log_call {
@@ -31,6 +32,7 @@ struct log_call {
     bool all_final;
     bool drained, lost;  // all their lines are stored, or (lost) will not be
     int64_t last_end;
+    struct log_line end_line;  // of the one execution that was asked for, when it has ended
     // the page
     int64_t deadline;  // mono ms; 0: not held yet
     struct wait *wait;
@@ -185,6 +187,14 @@ static int check_executions(struct log_call *log, struct err *err)
         }
         if (execution.updated_at > log->last_end)
             log->last_end = execution.updated_at;
+        log->end_line = (struct log_line){.at = execution.ended_at,
+                                          .level = LINE_INFO,
+                                          .service_id = execution.service_id,
+                                          .project_id = execution.project_id,
+                                          .execution_id = execution.id,
+                                          .function_name = execution.function_name,
+                                          .replica_id = execution.replica_id,
+                                          .message = STR(END_LINE)};
     }
     return 0;
 }
@@ -309,6 +319,49 @@ static void hold(struct log_call *log)
 
 static void read_lines(struct log_call *log);
 
+static void on_any_line(void *arg, struct logs_read *read)
+{
+    struct log_call *log = arg;
+    if (read->err.kind != ERR_NONE) {
+        fail(log, &read->err);
+        return;
+    }
+    bool silent = read->count == 0;
+    log->end_line.seq = log->at.seq;
+    log->at.end_given = silent;
+    log->read.lines = &log->end_line;
+    log->read.count = silent;
+    log->read.more = false;
+    finish(log, !silent);  // clients look at no line of a page that says stop
+}
+
+// An agent leaves out the last line of an execution that wrote no others, which would be most of
+// what there is to store for short functions. Whoever reads such a log is given it here.
+static void finish_or_end(struct log_call *log)
+{
+    bool plain = !log->at.text.at && !log->function_name.at && !log->replica_id.at &&
+                 log->at.level <= LINE_INFO && !log->descending && log->end_line.at >= log->start &&
+                 log->end_line.at <= log->at.end;
+    if (log->executions.count != 1 || !log->drained || log->lost || log->at.end_given || !plain) {
+        finish(log, true);
+        return;
+    }
+    log->read = (struct logs_read){.query = {.project_id = log->project_id,
+                                             .service_id = log->service_id,
+                                             .executions = log->executions.at,
+                                             .execution_count = 1,
+                                             .system = true,
+                                             .start = INT64_MIN,
+                                             .end = INT64_MAX,
+                                             .after_seq = -1,
+                                             .before_seq = INT64_MAX,
+                                             .limit = 1},
+                                   .arena = log->arena,
+                                   .done = on_any_line,
+                                   .arg = log};
+    logs_read(log->call->op.platform->logs, &log->read);
+}
+
 static void on_lines(void *arg, struct logs_read *read)
 {
     struct log_call *log = arg;
@@ -324,7 +377,7 @@ static void on_lines(void *arg, struct logs_read *read)
     } else if (read->more || read->count > 0)
         finish(log, false);
     else if (!log->follow || log->drained || over)
-        finish(log, true);
+        finish_or_end(log);
     else
         hold(log);
 }

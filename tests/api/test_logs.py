@@ -131,3 +131,30 @@ def test_dtlpy_follows_to_the_end(dl, api, plain, capsys):
     capsys.readouterr()
     execution.logs(follow=True)  # prints up to the first such line
     assert "line 249" in capsys.readouterr().out
+
+
+def test_the_log_of_a_silent_execution(api, plain, dl, capsys):
+    """Nothing is stored of it, and whoever reads it is given the one line that every log ends with."""
+    service = plain(CODE, FUNCTIONS)
+    silent = api.run(service["id"], "chatter", {"count": 0})
+    for _ in range(2):
+        lines, page = follow(api, silent["id"])
+        assert lines == [DONE] and page["ended"] and page["complete"]
+        assert follow(api, silent["id"], follow=False)[0] == [DONE]
+    paused = api.execute(service["id"], "slow", {})
+    body = {"direction": "asc", "follow": False, "executionId": [paused["id"]], "start": "2020-01-01T00:00:00"}
+    assert DONE not in [line["message"] for line in api.post("/services/logs", body)["logs"]], "it still runs"
+    body = {"direction": "asc", "follow": False, "start": "2020-01-01T00:00:00"}
+    stored = api.post(f"/services/{service['id']}/logs", body)["logs"]
+    assert silent["id"] not in [line["executionId"] for line in stored]
+    capsys.readouterr()
+    dl.executions.get(execution_id=silent["id"]).logs()
+    assert DONE in capsys.readouterr().out
+
+
+def test_a_second_run_without_lines_ends_too(api, plain):
+    service = plain(CODE, FUNCTIONS)
+    execution = api.run(service["id"], "chatter", {"count": 0})
+    for _ in range(2):
+        api.post(f"/executions/{execution['id']}/rerun?waitUntilExecutionIsFinished=true", {})
+        assert follow(api, execution["id"])[0][-1] == DONE

@@ -315,6 +315,18 @@ void channel_stop(struct channel *channel)
 
 // Writing
 
+// Spares the writer's wake-up when nobody else is about to have something to send. The mutex is
+// held; what the socket does not take at once is the writer's.
+static void send_now(struct channel *channel)
+{
+    struct buffer *out = &channel->out;
+    ssize_t sent = send(channel->fd, out->bytes, out->size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent <= 0)
+        return;  // also an error, which the writer will meet
+    out->size -= (size_t)sent;
+    memmove(out->bytes, out->bytes + sent, out->size);
+}
+
 // The mutex is held.
 static bool put(struct channel *channel, const struct buffer *frames, size_t cost)
 {
@@ -326,7 +338,9 @@ static bool put(struct channel *channel, const struct buffer *frames, size_t cos
     if (channel->out.failed)
         give_up("drover runner: no memory for what is to be written\n");
     channel->credit -= (int64_t)cost;
-    if (channel->writer_idle) {
+    if (channel->writer_idle && channel->invokes.count == 0)
+        send_now(channel);
+    if (channel->writer_idle && channel->out.size > 0) {
         channel->writer_idle = false;
         pthread_cond_signal(&channel->writable);
     }
