@@ -72,23 +72,42 @@ def test_the_list_has_no_end_and_every_filter(cli, api, service, unique):
     name = unique("many")
     cli.good("deploy", "many", "--name", name, "--package", name, "--replicas", 0)
     identity = cli.good("describe", name, "-o", "json").json["service"]["id"]
-    api.post(f"/executions/{identity}", [{"functionName": "run"}] * 620)
-    assert len(set(cli.good("executions", "-s", name, "-o", "name").lines)) == 620
-    assert len(cli.good("executions", "-s", name, "-o", "name", "--limit", 501).lines) == 501
-    assert len(cli.good("executions", "-s", name, "-o", "json").json) == 620
+    for _ in range(2):  # more than a page holds
+        api.post(f"/executions/{identity}", [{"functionName": "run"}] * 620)
+    assert len(set(cli.good("executions", "-s", name, "-o", "name").lines)) == 1240
+    assert len(cli.good("executions", "-s", name, "-o", "name", "--limit", 1101).lines) == 1101
+    assert len(cli.good("executions", "-s", name, "-o", "json").json) == 1240
     assert all(json.loads(line)["serviceName"] == name for line in cli.good("executions", "-s", name, "-o", "jsonl").lines)
-    assert len(cli.good("executions", "-s", name).lines) == 621
-    for filters, count in ((["--status", "open"], 620), (["--status", "success,failed"], 0), (["--since", "1h"], 620),
-                           (["--until", "1h"], 0), (["--since", FUTURE], 0), (["-f", "run"], 620), (["-f", "no"], 0)):
+    assert len(cli.good("executions", "-s", name).lines) == 1241
+    for filters, count in ((["--status", "open"], 1240), (["--status", "success,failed"], 0), (["--since", "1h"], 1240),
+                           (["--until", "1h"], 0), (["--since", FUTURE], 0), (["-f", "run"], 1240), (["-f", "no"], 0)):
         assert len(cli.good("executions", "-s", name, "-o", "name", *filters).lines) == count, filters
     newest, oldest = (cli.good("executions", "-s", name, "-n", 1, "-o", "name", *more).out for more in ([], ["--oldest-first"]))
     assert newest > oldest
     assert "nothing was done" in cli.good("rerun", "-s", name, "--status", "failed", "-y").err
-    assert "Canceled 620 executions" in cli.good("cancel", "-s", name, "-y").err
+    assert "Canceled 1240 executions" in cli.good("cancel", "-s", name, "-y").err
     assert cli.good("executions", "-s", name, "--status", "open", "-o", "name").out == ""
-    assert "Queued again 620 executions" in cli.good("rerun", "-s", name, "-y").err
-    assert len(cli.good("executions", "-s", name, "--status", "rerun", "-o", "name").lines) == 620
+    assert "Queued again 1240 executions" in cli.good("rerun", "-s", name, "-y").err
+    assert len(cli.good("executions", "-s", name, "--status", "rerun", "-o", "name").lines) == 1240
     cli.good("delete", name, "-y")
+
+
+def test_a_server_may_allow_smaller_pages(tmp_path):
+    from conftest import Cli
+    server = harness.Server(tmp_path / "server", max_page_size="100").start()
+    try:
+        cli = Cli(tmp_path / "user", server.url, (server.data / "admin-key").read_text().strip())
+        (cli.folder / "many").mkdir()
+        (cli.folder / "many" / "main.py").write_text("class ServiceRunner:\n    def run(self):\n        pass\n")
+        identity = cli.good("deploy", "many", "--replicas", 0, "-o", "json").json["id"]
+        api = harness.Api(server, cli.environment["DROVER_API_KEY"])
+        api.post(f"/executions/{identity}", [{"functionName": "run"}] * 250)
+        for scope in ([], ["-s", "many"], ["--oldest-first"], ["-s", "many", "--oldest-first"]):
+            listed = cli.good("executions", "-o", "name", *scope).lines
+            assert len(set(listed)) == len(listed) == 250, scope
+            assert listed == sorted(listed, reverse="--oldest-first" not in scope), scope
+    finally:
+        assert not server.close()
 
 
 def test_an_empty_list_says_so_on_stderr_only(cli, service):
