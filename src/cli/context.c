@@ -207,6 +207,8 @@ bool url_fits(struct str *url)
 {
     struct str rest = *url;
     bool secure = str_starts(rest, STR("https://"));
+    if (!rest.at)
+        return false;
     if (!secure && !str_starts(rest, STR("http://")))
         return false;
     while (url->len > 0 && url->at[url->len - 1] == '/')
