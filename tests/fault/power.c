@@ -2,6 +2,7 @@
 // Opens what a disk may hold after a power loss with the code of the real server, and checks what
 // it promises: `power RECORD ROOT FOLDER SEED COUNT`. COUNT images (0: five at each fsync and each
 // answer); FOLDER takes one at a time. Ends with 1 at the first broken promise.
+#include <dirent.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <sqlite3.h>
@@ -224,6 +225,25 @@ static int raw_check(const char *folder, const char *name, const char *query, st
     return failed;
 }
 
+// Every file of log lines is whole: none was set aside.
+static int check_logs(const char *folder, struct err *err)
+{
+    char path[4096];
+    int failed = 0;
+    snprintf(path, sizeof(path), "%s/logs", folder);
+    DIR *days = opendir(path);
+    for (struct dirent *day; !failed && days && (day = readdir(days));) {
+        snprintf(path, sizeof(path), "logs/%s", day->d_name);
+        if (str_ends(str_of(path), STR(".db")))
+            failed = raw_check(folder, path, "SELECT quick_check FROM pragma_quick_check", err);
+        else if (strstr(path, ".damaged"))
+            failed = err_set(err, ERR_INTERNAL, "%s was damaged", path);
+    }
+    if (days)
+        closedir(days);
+    return failed;
+}
+
 // Those who are final twice have two final entries in their log.
 static const char twice[] =
     "SELECT CASE WHEN count(*)=0 THEN 'ok' ELSE count(*)||' are final twice' END FROM "
@@ -249,9 +269,7 @@ static int check_image(struct power *power, size_t number, struct err *err)
                  raw_check(power->folder, "drover.db", twice, err) < 0 ||
                  !(check.blobs = blobs_open(blobs, err)) ||
                  store_read_now(store, check_rows, &check, err) < 0 || check_sum(&check, err) < 0 ||
-                 !(logs = logs_open(&log_config, err)) ||
-                 raw_check(power->folder, "logs.db", "SELECT quick_check FROM pragma_quick_check",
-                           err) < 0 ||
+                 !(logs = logs_open(&log_config, err)) || check_logs(power->folder, err) < 0 ||
                  !(tokens = tokens_open(power->folder, clock_system(), err));
     power->images++;
     if (tokens)

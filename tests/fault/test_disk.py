@@ -35,8 +35,9 @@ def told(server, position):
 
 # ── no room ──────────────────────────────────────────────────────────────────────────────────
 
+DAY = time.strftime("logs/%Y-%m-%d.db", time.gmtime())
 FULL = [("ENOSPC", "drover.db-wal"), ("EDQUOT", "drover.db-wal"), ("ENOSPC", "drover.db$"), ("EDQUOT", "drover.db$"),
-        ("ENOSPC", "logs.db"), ("EDQUOT", "logs.db"), ("ENOSPC", "run/"), ("ENOSPC", "blobs/"), ("EDQUOT", "blobs/"),
+        ("ENOSPC", "logs/"), ("EDQUOT", "logs/"), ("ENOSPC", "run/"), ("ENOSPC", "blobs/"), ("EDQUOT", "blobs/"),
         ("ENOSPC", ""), ("EDQUOT", "")]
 
 
@@ -98,11 +99,11 @@ def test_short_writes(server, tmp_path):
 
 # call, errno, below: whether the server has to end (None: it may). An fsync that fails is never tried again.
 BROKEN = [("fsync", "EIO", "drover.db-wal", True), ("fsync", "ENOSPC", "drover.db-wal", True),
-          ("fsync", "EIO", "drover.db$", True), ("fsync", "EIO", "logs.db-wal", True),
-          ("fsync", "EIO", "logs.db$", True), ("fsync", "EIO", "blobs/tmp/", True),
+          ("fsync", "EIO", "drover.db$", True), ("fsync", "EIO", f"{DAY}-wal", True),
+          ("fsync", "EIO", f"{DAY}$", True), ("fsync", "EIO", "blobs/tmp/", True),
           ("fsync", "EDQUOT", "blobs/", True), ("write", "EIO", "drover.db-wal", True),
           ("write", "EIO", "drover.db$", True), ("write", "EROFS", "drover.db", True),
-          ("write", "EIO", "logs.db", False), ("write", "EIO", "blobs/", False), ("rename", "EIO", "blobs/", False),
+          ("write", "EIO", "logs/", False), ("write", "EIO", "blobs/", False), ("rename", "EIO", "blobs/", False),
           ("open rename write", "EIO", "run/", False), ("read", "EIO", "drover.db", None)]
 
 
@@ -149,8 +150,8 @@ START = [("open", "ENOSPC", "drover.lock"), ("write", "ENOSPC", "drover.lock"), 
          ("write", "ENOSPC", "drover.db"), ("fsync", "EIO", "drover.db"), ("open", "EROFS", ""),
          ("mkdir", "EROFS", ""), ("write", "ENOSPC", "jwt-key"), ("fsync", "EIO", "jwt-key"),
          ("rename", "EIO", "jwt-key"), ("write", "ENOSPC", "admin-key"), ("rename", "EIO", "admin-password"),
-         ("mkdir", "ENOSPC", "blobs"), ("fsync", "EIO", "blobs"), ("open", "EMFILE", "logs.db"),
-         ("write", "ENOSPC", "logs.db"), ("fsync", "EIO", "data$")]
+         ("mkdir", "ENOSPC", "blobs"), ("fsync", "EIO", "blobs"), ("mkdir", "ENOSPC", "data/logs"),
+         ("fsync", "EIO", "data$")]
 
 
 @pytest.mark.parametrize("calls, error, where", START)
