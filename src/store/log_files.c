@@ -359,8 +359,9 @@ static void load_line(struct str line, struct arena *arena, struct logs_part *ou
     if (!str_starts(line, prefix))
         return;
     struct str id = arena_copy(arena, (struct str){line.at + prefix.len, line.len - prefix.len});
-    out[(*count)++] = prefix.at == service.at ? (struct logs_part){.service_id = id}
-                                              : (struct logs_part){.project_id = id};
+    struct logs_part *part = &out[(*count)++];
+    *part = (struct logs_part){0};
+    *(prefix.at == service.at ? &part->service_id : &part->project_id) = id;
 }
 
 int log_files_load_deletions(struct log_files *files, struct arena *arena, struct logs_part **parts,

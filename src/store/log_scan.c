@@ -215,9 +215,12 @@ static int walk(struct log_scan *scan, const struct log_range *range, struct err
     size_t count = executions > 0 ? executions : scan->service_count;
     _cleanup_arena_ struct arena *arena = arena_new();
     struct cursor *cursors = arena_array_of(arena, struct cursor, count);
-    for (size_t i = 0; i < count; i++)
-        cursors[i] = executions > 0 ? (struct cursor){.execution = query->executions[i]}
-                                    : (struct cursor){.service = scan->services[i]};
+    for (size_t i = 0; i < count; i++) {
+        if (executions > 0)
+            cursors[i].execution = query->executions[i];
+        else
+            cursors[i].service = scan->services[i];
+    }
     return merge(scan, cursors, count, range, err);
 }
 

@@ -219,9 +219,8 @@ static int go_on_deleting(struct logs *logs, struct err *err)
     for (size_t i = 0; i < count; i++) {
         struct str id = parts[i].service_id.at ? parts[i].service_id : parts[i].project_id;
         struct str copy = {mem_copy(id.at, id.len), id.len};
-        logs->deletions[logs->deletion_count++] = parts[i].service_id.at
-                                                      ? (struct logs_part){.service_id = copy}
-                                                      : (struct logs_part){.project_id = copy};
+        struct logs_part *part = &logs->deletions[logs->deletion_count++];
+        *(parts[i].service_id.at ? &part->service_id : &part->project_id) = copy;
         logs_delete(logs, parts[i], true, NULL, NULL);
     }
     return 0;

@@ -197,9 +197,9 @@ static int note_deletion(struct logs *logs, struct request *request, struct err 
     struct str copy = {mem_copy(id.at, id.len), id.len};
     logs->deletions = mem_resize(logs->deletions,
                                  (logs->deletion_count + 1) * sizeof(*logs->deletions));
-    logs->deletions[logs->deletion_count++] = part->service_id.at
-                                                  ? (struct logs_part){.service_id = copy}
-                                                  : (struct logs_part){.project_id = copy};
+    struct logs_part *noted = &logs->deletions[logs->deletion_count++];
+    *noted = (struct logs_part){0};
+    *(part->service_id.at ? &noted->service_id : &noted->project_id) = copy;
     request->noted = true;
     return log_files_save_deletions(logs->files, logs->deletions, logs->deletion_count, err);
 }
