@@ -30,6 +30,8 @@ struct backup {
     struct buf damaged;           // names of blobs, as JSON strings with commas
     char *block;                  // BACKUP_BLOCK
     int64_t blobs_total;
+    int fd;
+    bool failed;  // nothing more is written: a cut archive gets no end
 };
 
 static const char *const key_names[] = {"admin-password"};
@@ -117,6 +119,22 @@ static int archive_failed(struct backup *b, const char *name, struct err *err)
     return err_set(err, ERR_UNAVAILABLE, "writing %s into the backup: %s%s", name,
                    archive_error_string(b->archive) ? archive_error_string(b->archive) : "failed",
                    full ? " (disk full)" : "");
+}
+
+static la_ssize_t on_write(struct archive *archive, void *arg, const void *at, size_t len)
+{
+    struct backup *b = arg;
+    ssize_t n = -1;
+    errno = ECANCELED;
+    if (!b->failed) {
+        do
+            n = write(b->fd, at, len);
+        while (n < 0 && errno == EINTR);
+    }
+    if (n >= 0)
+        return n;
+    archive_set_error(archive, errno, "%s", strerror(errno));
+    return -1;
 }
 
 static int add_head(struct backup *b, const char *name, int64_t size, struct err *err)
@@ -453,7 +471,8 @@ static int open_all(struct backup *b, int fd, int *hold, struct err *err)
     archive_write_set_format_pax_restricted(b->archive);
     archive_write_set_bytes_per_block(b->archive, BACKUP_BLOCK);
     archive_write_set_bytes_in_last_block(b->archive, 1);
-    return archive_write_open_fd(b->archive, fd) == ARCHIVE_OK
+    b->fd = fd;
+    return archive_write_open(b->archive, b, NULL, on_write, NULL) == ARCHIVE_OK
                ? 0
                : archive_failed(b, BACKUP_HEAD, err);
 }
@@ -474,8 +493,7 @@ int backup_write(const struct backup_config *config, int fd, struct backup_repor
     work_path(&b, "rows", rows);
     int failed = open_all(&b, fd, &hold, err) || write_all(&b, rows, err);
     drop_work(rows);
-    if (b.archive && failed)
-        archive_write_fail(b.archive);  // writes no end: a cut archive must not look whole
+    b.failed = failed;
     if (b.archive)
         archive_write_free(b.archive);
     blobs_close(b.blobs);

@@ -328,6 +328,38 @@ static void test_no_data_folder(void **state)
     assert_int_equal(err.kind, ERR_NOT_FOUND);
 }
 
+// Nowhere to write to, and somebody who wants no more of it: an error, nothing left behind, no
+// leak.
+static void test_cut_short(void **state)
+{
+    struct world *world = *state;
+    struct err err = ERR_INIT;
+    struct backup_report report;
+    atomic_bool stop = false;
+    struct backup_config config = {.data = world->fixture->folder,
+                                   .work = world->fixture->folder,
+                                   .version = "test",
+                                   .stop = &stop};
+    int fd = open("/dev/full", O_WRONLY);
+    assert_int_equal(backup_write(&config, fd, &report, &err), -1);
+    assert_int_equal(err.kind, ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "disk full"));
+    close(fd);
+    err = ERR_INIT;
+    atomic_store(&stop, true);
+    fd = open(world->archive, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(backup_write(&config, fd, &report, &err), -1);
+    assert_non_null(strstr(err.message, "stopped"));
+    err = ERR_INIT;
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_int_equal(backup_look(fd, &report, &err), -1);
+    assert_int_equal(err.kind, ERR_BAD_INPUT);
+    close(fd);
+    char left[4400];
+    snprintf(left, sizeof(left), "ls '%s' | grep -q '^backup-'", world->fixture->folder);
+    assert_int_not_equal(system(left), 0);
+}
+
 // ── who removes blobs meanwhile ──────────────────────────────────────────────────────────────
 
 static void test_blobs_are_kept(void **state)
@@ -357,6 +389,7 @@ int main(void)
         TEST(test_changed_archives_are_refused),
         TEST(test_folder_with_something_in_it_is_left_alone),
         TEST(test_no_data_folder),
+        TEST(test_cut_short),
         TEST(test_blobs_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
