@@ -4,6 +4,7 @@
 #include "model/describe.h"
 
 #define SIZE_DEFAULT 100
+#define DEEP_OFFSET  10000  // from here on it matters at which end the walk starts
 
 static int number_param(struct call *call, const char *name, struct json_writer *out,
                         const char *key, struct err *err)
@@ -30,10 +31,10 @@ int page_params(struct call *call, struct json_writer *out, struct err *err)
 }
 
 static int write_rows(struct call *call, const struct page *page, void *rows, size_t count,
-                      struct err *err)
+                      bool backwards, struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        void *row = (char *)rows + i * page->entity->size;
+        void *row = (char *)rows + (backwards ? count - 1 - i : i) * page->entity->size;
         if (page->complete && page->complete(call, row, err))
             return -1;
         entity_encode(page->entity, row, &call->out);
@@ -65,13 +66,54 @@ static int write_selected(struct call *call, const struct page *page, struct que
         void *rows;
         query.limit = left < QUERY_LIMIT_MAX ? left : QUERY_LIMIT_MAX;
         if (tx_select(call->op.tx, page->entity, &query, call->op.arena, &rows, &got, err) ||
-            write_rows(call, page, rows, got, err))
+            write_rows(call, page, rows, got, false, err))
             return -1;
         *count += got;
         query.offset += (int64_t)got;
         left -= (int64_t)got;
     } while (left > 0 && (int64_t)got == query.limit && !call->reply.over);
     return 0;
+}
+
+static void turn_round(const struct entity *entity, struct query *query)
+{
+    if (query->sort_count == 0)
+        query->sort[query->sort_count++] = (struct sort_key){
+            .field = entity_field(entity, STR("id")), .path = STR("")};
+    for (size_t i = 0; i < query->sort_count; i++)
+        query->sort[i].descending = !query->sort[i].descending;
+}
+
+// The same page, walked to from the end of the list, which is nearer.
+static int write_from_end(struct call *call, const struct page *page, struct query query,
+                          int64_t total, size_t *count, struct err *err)
+{
+    int64_t at = query.offset, end = at + query.limit < total ? at + query.limit : total;
+    turn_round(page->entity, &query);
+    for (*count = 0; at < end && !call->reply.over; at += query.limit) {
+        void *rows;
+        size_t got;
+        query.limit = end - at < QUERY_LIMIT_MAX ? end - at : QUERY_LIMIT_MAX;
+        query.offset = total - at - query.limit;
+        if (tx_select(call->op.tx, page->entity, &query, call->op.arena, &rows, &got, err) ||
+            write_rows(call, page, rows, got, true, err))
+            return -1;
+        *count += got;
+    }
+    return 0;
+}
+
+// total is counted before the rows of a deep page are read, and -1 otherwise.
+static int write_items(struct call *call, const struct page *page, const struct query *query,
+                       int64_t *total, size_t *count, struct err *err)
+{
+    *total = -1;
+    if (!query->count_only && query->offset >= DEEP_OFFSET &&
+        tx_count(call->op.tx, page->entity, query->filter, total, err))
+        return -1;
+    return query->offset > *total / 2 && *total >= 0
+               ? write_from_end(call, page, *query, *total, count, err)
+               : write_selected(call, page, *query, count, err);
 }
 
 int page_reply(struct call *call, const struct page *page, struct err *err)
@@ -85,12 +127,13 @@ int page_reply(struct call *call, const struct page *page, struct err *err)
     json_w_object(&call->out);
     json_w_key(&call->out, "items");
     json_w_array(&call->out);
-    if (write_selected(call, page, query, &count, err))
+    if (write_items(call, page, &query, &total, &count, err))
         return -1;
     json_w_array_end(&call->out);
     bool whole = !query.count_only && query.offset == 0 && (int64_t)count < query.limit;
-    total = (int64_t)count;
-    if (!whole && tx_count(op->tx, page->entity, query.filter, &total, err))
+    if (whole)
+        total = (int64_t)count;
+    else if (total < 0 && tx_count(op->tx, page->entity, query.filter, &total, err))
         return -1;
     if (!query.count_only)
         pages = (total + query.limit - 1) / query.limit;

@@ -636,6 +636,35 @@ def test_sorting(dl, found):
         assert [one.id for page in dl.executions.list(filters=filters) for one in page] == wanted
 
 
+@pytest.mark.parametrize("sort", [None, {"createdAt": "descending"}, {"functionName": "ascending", "createdAt": "ascending"}])
+def test_deep_pages_are_the_list(api, many_waiting, sort):
+    """Pages far behind, which are read from the end of the list, continue those before them."""
+    def page(number, size):
+        body = {"resource": "executions", "filter": {"serviceId": many_waiting}, "page": number, "pageSize": size}
+        found = api.post("/query/faas", {**body, **({"sort": sort} if sort else {})})
+        assert found["totalItemsCount"] == 10530
+        return [one["id"] for one in found["items"]], found["hasNextPage"]
+
+    whole = [identity for number in range(11) for identity in page(number, 1000)[0]]
+    assert len(whole) == len(set(whole)) == 10530
+    for number, size in ((40, 250), (41, 250), (42, 250), (101, 100), (105, 100), (1052, 10), (10529, 1), (10000, 1)):
+        items, more = page(number, size)
+        assert items == whole[number * size:(number + 1) * size] and more == ((number + 1) * size < 10530)
+    assert page(43, 250) == ([], False)
+
+
+@pytest.fixture(scope="module")
+def many_waiting(api, project):
+    """A paused service with 10,530 executions, of two functions."""
+    service = harness.deploy_plain(api, project.id, "deep-pages",
+                                   "class ServiceRunner:\n    def run(self): pass\n    def other(self): pass\n",
+                                   {"run": {}, "other": {}}, active=False)
+    for count in [1000] * 10 + [530]:
+        api.post(f"/executions/{service['id']}", [{"functionName": "other" if n % 3 else "run"} for n in range(count)])
+    yield service["id"]
+    api.call("DELETE", f"/services/{service['id']}?force=true")
+
+
 @pytest.mark.parametrize("filter", [{"$and": 5}, {"serviceId": {"$bogus": 1}}, {"id": {"$in": "x"}}, {"nonsense": 1},
                                     {"id": {"$gt": {}}}])
 def test_bad_filters(api, filter):
