@@ -36,17 +36,20 @@ def million(context):
 def fill(context, platform, service, count):
     """Enqueues in ten parts, and says how the first compares with the last and what a row takes."""
     memory, disk, part = process.memory(platform.pid)[0], process.disk_bytes(platform.server.data), count // 10
-    rates = []
+    rates, costs = [], []
     for number in range(10):
         context.say(f"enqueued {number * part:,} of {count:,}")
-        start = time.monotonic()
+        cpu = process.Cpu([platform.pid], alone=True)
         platform.fill(service, part)
-        rates.append(part / (time.monotonic() - start))
+        rates.append(part / (time.monotonic() - cpu.start))
+        costs.append(cpu.spent() * 1e6 / part)
     platform.quiet()
     platform.checkpoint()
     after = process.memory(platform.pid)[0]
     return {"enqueue/s, first tenth": rates[0], "enqueue/s, last tenth": rates[-1],
-            "last / first tenth, enqueue/s": rates[-1] / rates[0], "server RSS MiB, before": memory,
+            "last / first tenth, enqueue/s": rates[-1] / rates[0],
+            "CPU us/execution, first tenth": costs[0], "CPU us/execution, last tenth": costs[-1],
+            "server RSS MiB, before": memory,
             "server RSS MiB, full": after, "server RSS MiB, grown by": after - memory,
             "disk bytes/execution": (process.disk_bytes(platform.server.data) - disk) / count}
 
