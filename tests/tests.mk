@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests: units and contracts in C (cmocka), the rest in Python (pytest). tools/run_tests.py runs the
 # suites in order; `make test SUITES="unit api"` picks some of them.
-.PHONY: coverage lint preload test unit unit-programs
+.PHONY: coverage lint preload test test-long unit unit-programs
 test:  ## run every test suite (SUITES="unit api": only these)
 	@tools/setup test
 	@python3 tools/run_tests.py $(SUITES)
+
+test-long:  ## what `make test` takes samples of, whole: every fault at every place (a day; SUITES="fault")
+	@tools/setup test
+	@DROVER_LONG=1 python3 tools/run_tests.py $(or $(SUITES),fault)
 
 lint: all  ## format, include rule, static analysis, spelling
 	@BUILD=$(BUILD) tools/lint

@@ -33,6 +33,7 @@ CACHE = pathlib.Path(os.environ.get("DROVER_CACHE_HOME", pathlib.Path.home() / "
 LOGS = ROOT / "build" / "test-logs"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 SEED = os.environ.get("DROVER_TEST_SEED", "20261123")
+LONG = os.environ.get("DROVER_LONG") == "1"  # `make test-long`
 JOBS = str(os.cpu_count() or 2)
 NO_TESTS = 5  # pytest's exit status when -m leaves none of a share
 AGAIN_MOST = 5  # more failures than this are not tried a second time
@@ -342,7 +343,8 @@ SUITES = {
                  lambda s: pytest(s, "tests/api", 1200, "build-tsan", ["-m", "core"])),
     "cli": ("the command line, in pipes and on terminals", lambda s: pytest(s, "tests/cli", 1200)),
     "conformance": ("the API against its own OpenAPI document", lambda s: pytest(s, "tests/conformance", 900)),
-    "fault": ("kill -9, frozen agents, restarts", lambda s: pytest(s, "tests/fault", 1200, options=["-s"], processes=2)),
+    "fault": ("kill -9, frozen agents; disk, memory, kernel and clock that fail",
+              lambda s: pytest(s, "tests/fault", 7 * 86400 if LONG else 1800, options=["-s"], processes=2)),
     "bench": ("every measurement of bench/, as small as can be", run_bench),
     "demo": ("`make demo`, once", run_demo),
 }

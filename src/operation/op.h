@@ -47,7 +47,7 @@ struct platform {
     struct tokens *tokens;  // signs and verifies JWTs (operation/token.h)
     struct fences *fences;
     struct id_source *ids;  // NULL: ids follow the clock, also backwards
-    struct str org_id;  // the default organisation
+    struct str org_id;      // the default organisation
 };
 
 enum caller_kind {

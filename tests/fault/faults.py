@@ -2,6 +2,7 @@
 """Servers whose disk, kernel, memory and clock fail on demand, by tests/fault/preload."""
 import contextlib
 import errno
+import fcntl
 import functools
 import mmap
 import os
@@ -23,14 +24,30 @@ FIELDS = {"armed": ("I", 0), "calls": ("Q", 8), "error": ("q", 16), "short_write
           "root": ("512s", 608), "last": ("256s", 1120), "min_size": ("Q", 1376)}
 
 
+def part(cases, count):
+    """The first `count` cases; all of them in a long run."""
+    return cases if LONG else cases[:count]
+
+
 @functools.cache
-def libraries():
-    """The libraries to preload; made when they are not there."""
-    names = ["preload.so", "preload_memory.so"]
-    command = ["make", "-s", f"BUILD={harness.BUILD}", "preload"]
-    made = subprocess.run(command, cwd=harness.ROOT, capture_output=True, text=True, check=False)
+def make(target):
+    """Makes what these tests need beside the programs; one process at a time."""
+    folder = harness.BUILD / "tests"
+    folder.mkdir(exist_ok=True)
+    sanitizer = next((f"SAN={kind}" for short, kind in (("asan", "address"), ("tsan", "thread"))
+                      if short in harness.BUILD.name), "SAN=")
+    # As run_tests.py names it: relative, so that what is there already is taken.
+    build = harness.BUILD.relative_to(harness.ROOT) if harness.BUILD.is_relative_to(harness.ROOT) else harness.BUILD
+    with (folder / "fault.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = subprocess.run(["make", "-s", f"BUILD={build}", sanitizer, target.format(build=build)], cwd=harness.ROOT,
+                              capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    return [str(harness.BUILD / "tests" / name) for name in names]
+
+
+def libraries():
+    make("preload")
+    return [str(harness.BUILD / "tests" / name) for name in ("preload.so", "preload_memory.so")]
 
 
 class Control:

@@ -250,6 +250,15 @@ static const char twice[] =
     "(SELECT execution_id FROM execution_statuses WHERE status IN ('success','failed','terminated',"
     "'aborted','canceled','system-failure') GROUP BY execution_id HAVING count(*)>1)";
 
+// What is counted while rows change, counted again.
+static const char counted[] = "SELECT CASE WHEN count(*)=0 THEN 'ok' ELSE count(*)||' counts of "
+                              "executions are wrong' END FROM ("
+                              "SELECT service_id,function_name,status,project_id,n FROM "
+                              "execution_counts WHERE n<>0 EXCEPT SELECT "
+                              "coalesce(service_id,''),coalesce(function_name,''),coalesce(status,'"
+                              "'),coalesce(project_id,''),"
+                              "count(*) FROM executions GROUP BY 1,2,3,4)";
+
 static int check_image(struct power *power, size_t number, struct err *err)
 {
     struct check check = {.power = power, .number = number, .arena = arena_new()};
@@ -267,6 +276,7 @@ static int check_image(struct power *power, size_t number, struct err *err)
                            "SELECT integrity_check FROM pragma_integrity_check", err) < 0 ||
                  !(store = store_open(&config, err)) ||
                  raw_check(power->folder, "drover.db", twice, err) < 0 ||
+                 raw_check(power->folder, "drover.db", counted, err) < 0 ||
                  !(check.blobs = blobs_open(blobs, err)) ||
                  store_read_now(store, check_rows, &check, err) < 0 || check_sum(&check, err) < 0 ||
                  !(logs = logs_open(&log_config, err)) || check_logs(power->folder, err) < 0 ||

@@ -29,14 +29,8 @@ def memory_folder(tmp_path):
 
 
 def program():
-    made = subprocess.run(["make", "-s", f"BUILD={harness.BUILD}", *sanitizer(), f"{harness.BUILD}/tests/power"],
-                          cwd=harness.ROOT, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stderr
+    faults.make("{build}/tests/power")
     return harness.BUILD / "tests" / "power"
-
-
-def sanitizer():
-    return ["SAN=address"] if "asan" in harness.BUILD.name else ["SAN=thread"] if "tsan" in harness.BUILD.name else []
 
 
 def record(tmp_path):
@@ -52,7 +46,7 @@ def record(tmp_path):
         uploads = threading.Thread(target=counting.upload_until, args=(api, dataset, stop))
         with counting.Load(api, service, tmp_path / "runs") as load:
             uploads.start()
-            load.wait_more(5000 if faults.LONG else 1500)
+            load.wait_more(5000 if faults.LONG else 800)
             stop.set()
             uploads.join()
         counting.verdict(api, load, 0, False)
@@ -66,7 +60,7 @@ def record(tmp_path):
 @pytest.mark.timeout(7200 if faults.LONG else 400)
 def test_power_fails(tmp_path, memory_folder):
     server, load = record(tmp_path)
-    count = 0 if faults.LONG else int(os.environ.get("DROVER_POWER_IMAGES", "200"))
+    count = 0 if faults.LONG else int(os.environ.get("DROVER_POWER_IMAGES", "150"))
     command = [program(), server.folder / "record", server.data, memory_folder, str(harness.SEED), str(count)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     print("    " + ran.stdout.strip())
