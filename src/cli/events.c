@@ -126,21 +126,25 @@ static int follow(struct showing *showing, struct err *err)
     struct cli *cli = showing->cli;
     const struct events_options *options = cli->options;
     struct json page, items = {0};
+    struct arena *kept = cli->arena, *round = arena_new();
     int64_t size = options->limit > 0 ? options->limit : 20;
+    int rc = 0;
+    cli->arena = round;
     while (!cli->interrupted) {
         if (read_page(showing, size, 0, &page, err)) {
-            if (cli->interrupted)
-                break;
-            return -1;
+            rc = cli->interrupted ? 0 : -1;
+            break;
         }
         json_get(page, "items", &items);
         print_reversed(showing, items);
         if (cli_flush(cli) != CLI_OK || !cli_sleep(cli, POLL_MS))
             break;
-        arena_reset(cli->arena);
+        arena_reset(round);
         size = PAGE_MOST;
     }
-    return 0;
+    cli->arena = kept;
+    arena_free(round);
+    return rc;
 }
 
 static int list(struct showing *showing, struct err *err)
@@ -191,12 +195,13 @@ static int prepare(struct showing *showing, struct err *err)
 static int run_events(struct cli *cli)
 {
     const struct events_options *options = cli->options;
-    struct showing showing = {.cli = cli, .shown = map_new()};
+    struct showing showing = {.cli = cli};
     struct err err = ERR_INIT;
     if (options->follow && (cli->output == OUTPUT_JSON || cli->output == OUTPUT_NAME))
         return cli_usage(cli, "what is followed never ends: -o is table or jsonl with --follow");
     if (options->follow)
         cli_catch_interrupt(cli);
+    showing.shown = map_new();
     int failed = prepare(&showing, &err) ||
                  (options->follow ? follow(&showing, &err) : list(&showing, &err));
     map_free(showing.shown);

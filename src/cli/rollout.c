@@ -40,32 +40,42 @@ static bool is_state(struct cli *cli, struct json rollout, const char *state)
     return str_is(json_text(rollout, "state", cli->arena), state);
 }
 
-// Until it is complete, or the time is over, or Ctrl-C.
-static int watch(struct cli *cli, const char *path, struct json *out, struct err *err)
+// Until it is complete, or the time is over, or Ctrl-C. `round` holds what one look gives.
+static int wait_complete(struct cli *cli, struct arena *round, const char *path, struct json *out,
+                         struct err *err)
 {
     const struct rollout_options *options = cli->options;
-    int64_t waited = 0;
-    step_begin(cli, "Waiting for the rollout");
-    for (;;) {
+    for (int64_t waited = 0;; waited += POLL_MS) {
         if (cli_get(cli, path, out, err))
             return -1;
         if (is_state(cli, *out, "complete") || is_state(cli, *out, "paused"))
-            break;
-        step_update(cli, STR_FMT, STR_ARG(json_text(*out, "message", cli->arena)));
-        if (options->timeout_ms > 0 && waited >= options->timeout_ms) {
-            step_break(cli);
+            return 0;
+        struct str message = json_text(*out, "message", cli->arena);
+        step_update(cli, STR_FMT, STR_ARG(message));
+        if (options->timeout_ms > 0 && waited >= options->timeout_ms)
             return err_set(err, ERR_TIMEOUT, "The rollout is not complete: " STR_FMT,
-                           STR_ARG(json_text(*out, "message", cli->arena)));
-        }
-        if (!cli_sleep(cli, POLL_MS)) {
-            step_break(cli);
+                           STR_ARG(message));
+        if (!cli_sleep(cli, POLL_MS))
             return err_set(err, ERR_TIMEOUT, "interrupted; the rollout goes on");
-        }
-        waited += POLL_MS;
-        arena_reset(cli->arena);
+        arena_reset(round);
     }
-    step_end(cli, STR_FMT, STR_ARG(json_text(*out, "message", cli->arena)));
-    return 0;
+}
+
+static int watch(struct cli *cli, const char *path, struct json *out, struct err *err)
+{
+    struct arena *kept = cli->arena, *round = arena_new();
+    step_begin(cli, "Waiting for the rollout");
+    cli->arena = round;
+    int rc = wait_complete(cli, round, path, out, err);
+    cli->arena = kept;
+    if (rc == 0)
+        *out = json_of(arena_copy(kept, out->text));
+    arena_free(round);
+    if (rc == 0)
+        step_end(cli, STR_FMT, STR_ARG(json_text(*out, "message", cli->arena)));
+    else
+        step_break(cli);
+    return rc;
 }
 
 static int show(struct cli *cli, const char *path)
