@@ -50,6 +50,14 @@ enum backup_kind backup_kind_of(const char *name)
     return str_ends(text, STR("-key")) && name[0] != '.' ? BACKUP_IS_KEY : BACKUP_OTHER;
 }
 
+enum backup_kind backup_kind_in(const char *folder, const char *name)
+{
+    if (*folder == '\0')
+        return backup_kind_of(name);
+    bool database = name[0] != '.' && str_ends(str_of(name), STR(".db"));
+    return database ? BACKUP_IS_LOGS : BACKUP_OTHER;
+}
+
 void backup_hex(crypto_hash_sha256_state *state, char out[BLOB_NAME_LEN + 1])
 {
     unsigned char digest[crypto_hash_sha256_BYTES];
@@ -307,7 +315,7 @@ static int add_database(struct backup *b, const char *folder, const char *name, 
 static int add_listed(struct backup *b, const char *folder, const char *name, struct err *err)
 {
     char path[BACKUP_PATH];
-    switch (backup_kind_of(name)) {
+    switch (backup_kind_in(folder, name)) {
     case BACKUP_IS_LOGS: return add_database(b, folder, name, err);
     case BACKUP_IS_KEY:
         if (!b->config->keys || *folder)
@@ -527,8 +535,8 @@ static int inspect_database(struct backup *b, const char *folder, const char *na
     char path[BACKUP_PATH];
     sqlite3 *sql = NULL;
     snprintf(path, sizeof(path), "%s%s%s/%s", b->config->data, *folder ? "/" : "", folder, name);
-    bool rows = backup_kind_of(name) == BACKUP_IS_ROWS;
-    if (!rows && backup_kind_of(name) != BACKUP_IS_LOGS)
+    bool rows = backup_kind_in(folder, name) == BACKUP_IS_ROWS;
+    if (!rows && backup_kind_in(folder, name) != BACKUP_IS_LOGS)
         return 0;
     progress(b, path, 0, 0);
     int failed = -1;

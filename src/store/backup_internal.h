@@ -20,6 +20,8 @@ enum backup_kind { BACKUP_OTHER, BACKUP_IS_ROWS, BACKUP_IS_LOGS, BACKUP_IS_KEY }
 
 // What a file of the data folder is, by its name.
 enum backup_kind backup_kind_of(const char *name);
+// The same in a folder below it: "" or "logs", which holds log databases only.
+enum backup_kind backup_kind_in(const char *folder, const char *name);
 
 void backup_hex(crypto_hash_sha256_state *state, char out[BLOB_NAME_LEN + 1]);
 

@@ -144,7 +144,7 @@ static bool is_listed_file(const char *name)
 {
     const char *last = strrchr(name, '/');
     if (last && strncmp(name, "logs/", 5) == 0 && last == name + 4)
-        return backup_kind_of(last + 1) == BACKUP_IS_LOGS;
+        return backup_kind_in("logs", last + 1) == BACKUP_IS_LOGS;
     return !last && backup_kind_of(name) != BACKUP_OTHER;
 }
 
