@@ -141,7 +141,8 @@ static void remove_blobs(void *arg)  // on the pool
     }
     for (size_t i = 0; i < c->blob_count; i++) {
         struct err err = ERR_INIT;
-        if (!c->blob_used[i] && blob_remove(c->control->platform->blobs, c->blobs[i], &err) == 0)
+        if (!c->blob_used[i] &&
+            blob_remove(c->control->platform->blobs, c->blobs[i], c->before, &err) == 0)
             c->removed++;
     }
 }

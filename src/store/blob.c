@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@
 #define TEMP_LEN  24  // random hex digits of a temporary name
 
 struct blobs {
-    char *folder;  // "<data>/blobs"
+    char *folder;            // "<data>/blobs"
+    pthread_mutex_t naming;  // held while content is found to be there, or too old to stay
     atomic_bool failed;
     void (*on_fatal)(void *arg, const struct err *err);
     void *arg;
@@ -107,6 +109,7 @@ struct blobs *blobs_open(const char *folder, struct err *err)
     snprintf(temp, sizeof(temp), "%s/tmp", folder);
     remove_leftovers(temp);
     struct blobs *blobs = mem_alloc(sizeof(*blobs));
+    pthread_mutex_init(&blobs->naming, NULL);
     blobs->folder = mem_copy(folder, strlen(folder));
     return blobs;
 }
@@ -123,6 +126,7 @@ struct blobs *blobs_attach(const char *folder, struct err *err)
         return NULL;
     }
     struct blobs *blobs = mem_alloc(sizeof(*blobs));
+    pthread_mutex_init(&blobs->naming, NULL);
     blobs->folder = mem_copy(folder, strlen(folder));
     return blobs;
 }
@@ -150,6 +154,7 @@ void blobs_close(struct blobs *blobs)
 {
     if (!blobs)
         return;
+    pthread_mutex_destroy(&blobs->naming);
     mem_free(blobs->folder);
     mem_free(blobs);
 }
@@ -227,10 +232,14 @@ void blob_writer_drop(struct blob_writer *writer)
 }
 
 // Equal content that is there already stays; it counts as touched just now.
-static bool keep_existing(const char *path, int64_t size)
+static bool keep_existing(struct blobs *blobs, const char *path, int64_t size)
 {
     struct stat st;
-    return stat(path, &st) == 0 && st.st_size == size && utimensat(AT_FDCWD, path, NULL, 0) == 0;
+    pthread_mutex_lock(&blobs->naming);
+    bool kept = stat(path, &st) == 0 && st.st_size == size &&
+                utimensat(AT_FDCWD, path, NULL, 0) == 0;
+    pthread_mutex_unlock(&blobs->naming);
+    return kept;
 }
 
 // A folder that cannot be opened (too many open files) was not synced, and may be later.
@@ -252,7 +261,8 @@ static int put_in_place(struct blob_writer *writer, const char *name, struct err
     path_of(writer->blobs, str_of(name), path);
     if (refuse_after_failure(writer->blobs, err) < 0)
         return -1;
-    if (keep_existing(path, writer->size))  // whoever put it there may not have come so far
+    if (keep_existing(writer->blobs, path,
+                      writer->size))  // whoever put it there may not have come so far
         return sync_folder(writer->blobs, folder, err);
     if (fdatasync(writer->fd) < 0) {
         disk_err(err, errno, "syncing", writer->path);
@@ -302,15 +312,28 @@ int blob_read_fd(struct blobs *blobs, struct str name, int64_t *size, struct err
     return out;
 }
 
-int blob_remove(struct blobs *blobs, struct str name, struct err *err)
+static int64_t touched_at(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
+}
+
+int blob_remove(struct blobs *blobs, struct str name, int64_t before_ms, struct err *err)
 {
     char path[PATH_SIZE];
+    struct stat st;
     if (!name_valid(name))
         return no_blob(name, err);
     path_of(blobs, name, path);
-    if (unlink(path) == 0)
-        return 0;
-    return errno == ENOENT ? no_blob(name, err) : disk_err(err, errno, "removing", path);
+    pthread_mutex_lock(&blobs->naming);
+    bool there = stat(path, &st) == 0;
+    bool young = there && touched_at(&st) >= before_ms;
+    int rc = there && !young ? unlink(path) : 0, cause = errno;
+    pthread_mutex_unlock(&blobs->naming);
+    if (!there)
+        return no_blob(name, err);
+    if (young)
+        return err_set(err, ERR_CONFLICT, "the content %.64s was put again meanwhile", name.at);
+    return rc < 0 ? disk_err(err, cause, "removing", path) : 0;
 }
 
 struct walk {
@@ -331,8 +354,7 @@ static int walk_folder(const char *folder, const struct walk *walk, struct err *
             fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             !S_ISREG(st.st_mode))
             continue;
-        int64_t touched = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
-        if (touched < walk->before_ms)
+        if (touched_at(&st) < walk->before_ms)
             walk->each(walk->arg, str_of(entry->d_name), st.st_size);
     }
     closedir(dir);

@@ -41,7 +41,10 @@ void blob_writer_drop(struct blob_writer *writer);  // NULL does nothing
 
 int blob_read_fd(struct blobs *blobs, struct str name, int64_t *size,
                  struct err *err);  // an fd to close, or -1: ERR_NOT_FOUND
-MUST_CHECK int blob_remove(struct blobs *blobs, struct str name, struct err *err);
+// Removes one that was last touched before `before_ms` (wall). ERR_NOT_FOUND; ERR_CONFLICT: it was
+// put again since, and stays.
+MUST_CHECK int blob_remove(struct blobs *blobs, struct str name, int64_t before_ms,
+                           struct err *err);
 // Every blob last touched before `before_ms` (wall); for collecting what nothing refers to.
 MUST_CHECK int blob_each(struct blobs *blobs, int64_t before_ms,
                          void (*each)(void *arg, struct str name, int64_t size), void *arg,

@@ -88,7 +88,7 @@ static void test_missing(void **state)
         err = ERR_INIT;
         assert_int_equal(blob_read_fd(place->blobs, str_of(names[i]), &size, &err), -1);
         assert_int_equal(err.kind, ERR_NOT_FOUND);
-        assert_int_equal(blob_remove(place->blobs, str_of(names[i]), &err), -1);
+        assert_int_equal(blob_remove(place->blobs, str_of(names[i]), INT64_MAX, &err), -1);
         assert_int_equal(err.kind, ERR_NOT_FOUND);
     }
 }
@@ -161,7 +161,10 @@ static void test_each_and_touch(void **state)
     assert_string_equal(seen.name, ABC);
     put(place->blobs, "abc", "", name);
     assert_int_equal(each_before(place->blobs, 2000000).count, 0);
-    assert_int_equal(blob_remove(place->blobs, str_of(ABC), &err), 0);
+    assert_int_equal(blob_remove(place->blobs, str_of(ABC), 2000000, &err), -1);
+    assert_int_equal(err.kind, ERR_CONFLICT);
+    assert_int_equal(each_before(place->blobs, INT64_MAX).count, 2);
+    assert_int_equal(blob_remove(place->blobs, str_of(ABC), INT64_MAX, &err), 0);
     assert_int_equal(each_before(place->blobs, INT64_MAX).count, 1);
 }
 
