@@ -12,6 +12,7 @@ void *mem_resize(void *at, size_t size) __attribute__((returns_nonnull));  // ne
 void *mem_try_resize(void *at, size_t size);  // NULL without memory; `at` is as it was then
 char *mem_copy(const char *at, size_t len) __attribute__((returns_nonnull));  // NUL-terminated
 void mem_free(void *at);                                                      // NULL does nothing
+void mem_trim(void);  // gives what is free back to the system, as far as that is possible
 
 // Scope-bound clean-up: `_cleanup_free_ char *path = …;`
 static inline void mem_free_at(void *slot) { mem_free(*(void **)slot); }

@@ -39,6 +39,7 @@ struct store_driver {
     // reader. Both fail when the disk can not be trusted any more: nothing is written after that.
     int (*after_commit)(struct tx *writer, bool *wanted, struct err *err);
     int (*service)(struct tx *reader, struct err *err);  // long upkeep (checkpoints)
+    void (*rest)(struct tx *tx);  // outside a transaction: gives back memory kept for speed
 
     int (*get)(struct tx *, const struct entity *, struct str id, void *row, struct arena *,
                struct err *);

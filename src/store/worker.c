@@ -14,6 +14,8 @@
 #define JOB_SERVICE (1u << 17)  // upkeep of the driver, not a caller's job
 #define JOB_READY   (1u << 18)  // of a waited job: it is finished
 
+#define REST_MS 5000  // a thread without work for so long gives memory back
+
 struct reader {
     struct workers *workers;
     struct tx *tx;
@@ -32,6 +34,7 @@ struct workers {
     int64_t urgent;   // of the waiting writes: those that are not lazy
     int64_t lazy_at;  // ms, monotonic: when the oldest lazy one must go; 0: none waits
     bool writer_asleep;
+    bool rested;        // the writer gave its memory back since it last worked
     bool stopping;      // writer: finish what is queued and end
     bool stop_readers;  // the same for the readers, later
     bool ended;         // the threads are gone: what comes now is refused
@@ -83,6 +86,26 @@ static void hand_out(struct workers *workers, struct store_job *job)
 
 // ── the writer ───────────────────────────────────────────────────────────────────────────────
 
+// Sleeps until `ready` or, the first time after work, for so long that the memory kept for speed is
+// better given back. The lock is held, but not while that is done.
+static void sleep_or_rest(struct workers *workers, pthread_cond_t *ready, struct tx *tx,
+                          bool *rested)
+{
+    if (*rested) {
+        pthread_cond_wait(ready, &workers->lock);
+        return;
+    }
+    int64_t at = mono_ms() + REST_MS;
+    struct timespec until = {.tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000};
+    if (pthread_cond_timedwait(ready, &workers->lock, &until) != ETIMEDOUT)
+        return;
+    *rested = true;
+    pthread_mutex_unlock(&workers->lock);
+    workers->driver->rest(tx);
+    mem_trim();
+    pthread_mutex_lock(&workers->lock);
+}
+
 // Sleeps until there is something to commit. A lazy job alone waits for company until lazy_at.
 static void wait_for_writes(struct workers *workers)
 {
@@ -90,7 +113,7 @@ static void wait_for_writes(struct workers *workers)
            workers->write_count < workers->config.group_max) {
         workers->writer_asleep = true;
         if (workers->lazy_at == 0) {
-            pthread_cond_wait(&workers->write_ready, &workers->lock);
+            sleep_or_rest(workers, &workers->write_ready, workers->writer, &workers->rested);
         } else {
             struct timespec until = {.tv_sec = workers->lazy_at / 1000,
                                      .tv_nsec = workers->lazy_at % 1000 * 1000000};
@@ -99,6 +122,7 @@ static void wait_for_writes(struct workers *workers)
         }
     }
     workers->writer_asleep = false;
+    workers->rested = false;
 }
 
 // The next group in order of arrival; NULL when the store closes and nothing is left.
@@ -287,15 +311,17 @@ static void *reader_main(void *arg)
 {
     struct reader *reader = arg;
     struct workers *workers = reader->workers;
+    bool rested = true;  // it holds nothing yet
     pthread_mutex_lock(&workers->lock);
     for (;;) {
         struct store_job *job = jobs_pop(&workers->reads);
         if (!job && workers->stop_readers)
             break;
         if (!job) {
-            pthread_cond_wait(&workers->read_ready, &workers->lock);
+            sleep_or_rest(workers, &workers->read_ready, reader->tx, &rested);
             continue;
         }
+        rested = false;
         pthread_mutex_unlock(&workers->lock);
         if (job->flags & JOB_SERVICE) {
             struct err err = ERR_INIT;
@@ -418,8 +444,8 @@ static struct workers *workers_new(const struct store_driver *driver,
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&workers->write_ready, &monotonic);
+    pthread_cond_init(&workers->read_ready, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    pthread_cond_init(&workers->read_ready, NULL);
     pthread_cond_init(&workers->waited_ready, NULL);
     jobs_init(&workers->writes);
     jobs_init(&workers->reads);

@@ -113,6 +113,8 @@ static int service(struct tx *base, struct err *err)
     return 0;
 }
 
+static void rest(struct tx *base) { (void)base; }
+
 // ── rows by id ───────────────────────────────────────────────────────────────────────────────
 
 static int get(struct tx *base, const struct entity *entity, struct str id, void *row,
@@ -230,6 +232,7 @@ const struct store_driver store_memory_driver = {
     .alive = alive,
     .after_commit = after_commit,
     .service = service,
+    .rest = rest,
     .get = get,
     .insert = insert,
     .update = update,

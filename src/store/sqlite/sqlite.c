@@ -267,6 +267,8 @@ static int service(struct tx *base, struct err *err)
     return 0;
 }
 
+static void rest(struct tx *base) { sqlite3_db_release_memory(sqlite_of(base)->sql); }
+
 static struct tx *tx_open_hooked(struct store_db *db, bool writer, struct err *err)
 {
     struct tx *tx = tx_open(db, writer, err);
@@ -328,6 +330,7 @@ const struct store_driver store_sqlite_driver = {
     .alive = alive,
     .after_commit = after_commit,
     .service = service,
+    .rest = rest,
     .get = store_sqlite_get,
     .insert = store_sqlite_insert,
     .update = store_sqlite_update,
