@@ -308,7 +308,7 @@ static void on_turn(uv_prepare_t *handle)
     }
     if (agent->runner)
         runner_flush(agent->runner);
-    link_set_capacity(agent->link, work_capacity(agent));
+    link_set_capacity(agent->link, work_capacity(agent), work_result_soon(agent));
     link_set_logs(agent->link, log_sender_stored(agent->logs));
     link_flush(agent->link);
     log_sender_flush(agent->logs);

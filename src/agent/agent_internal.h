@@ -119,5 +119,6 @@ void work_return_running(struct agent *agent);  // after the runner's end
 void work_lose_running(struct agent *agent, const char *reason);
 void work_watch(struct agent *agent);  // timeouts, and those who do not end
 int64_t work_capacity(const struct agent *agent);
+bool work_result_soon(const struct agent *agent);  // what runs takes less than a pause does
 
 #endif

@@ -165,6 +165,12 @@ void work_start_queued(struct agent *agent)
     }
 }
 
+bool work_result_soon(const struct agent *agent)
+{
+    return agent->mean_us >= 0 && agent->mean_us < TINY_US &&
+           agent->slots.count[SLOT_RUNNING] > 0 && agent->slots.count[SLOT_QUEUED] == 0;
+}
+
 int64_t work_capacity(const struct agent *agent)
 {
     if (agent->life != LIFE_READY)

@@ -186,7 +186,11 @@ void link_set_state(struct link *link, const char *state, const char *phase)
     link->urgent = true;
 }
 
-void link_set_capacity(struct link *link, int64_t capacity) { link->capacity = capacity; }
+void link_set_capacity(struct link *link, int64_t capacity, bool soon)
+{
+    link->capacity = capacity;
+    link->result_soon = soon;
+}
 
 void link_set_logs(struct link *link, int64_t stored) { link->logs_stored = stored; }
 
@@ -296,14 +300,15 @@ static void on_pause_over(void *arg)
         send_exchange(link);
 }
 
-// A poll with nothing to say can wait a little when there is no room for work anyway (the next
-// result will soon do for both), and must wait when the server answers polls without holding them.
+// A poll with nothing to say can wait a little when a result will soon do for both, because the
+// functions are tiny or there is no room for work anyway, and must wait when the server answers
+// polls without holding them.
 static int64_t pause_before_poll(const struct link *link)
 {
     if (link->idle_answers > IDLE_FREE)
         return 10 * (int64_t)link->idle_answers < 1000 ? 10 * link->idle_answers : 1000;
     bool full = link->capacity > 0 && (int64_t)slots_held(link->config.slots) >= link->capacity;
-    return full ? FULL_PAUSE_MS : 0;
+    return full || link->result_soon ? FULL_PAUSE_MS : 0;
 }
 
 void link_flush(struct link *link)

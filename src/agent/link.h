@@ -45,7 +45,8 @@ void link_open(struct link *link, const char *session, int64_t lease_ms);
 
 // What every exchange says. A change of state or phase is told at once, capacity with the next.
 void link_set_state(struct link *link, const char *state, const char *phase);
-void link_set_capacity(struct link *link, int64_t capacity);
+// soon: there will be a result in a moment, with which to ask for more.
+void link_set_capacity(struct link *link, int64_t capacity, bool soon);
 
 void link_set_logs(struct link *link, int64_t stored);  // position up to which lines are stored
 

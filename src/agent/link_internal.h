@@ -28,6 +28,7 @@ struct link {
     int64_t seq;
     char state[16], phase[200];
     int64_t capacity;
+    bool result_soon;
     int64_t logs_stored;
     struct buf progress;  // objects separated by commas, not sent yet
     struct buf failure;   // JSON object; empty: none

@@ -4,6 +4,9 @@
 #include "base/mem.h"
 #include "operation/dispatch_internal.h"
 
+#define RECORDED_WAIT    16  // results whose recording may be told later; and how much later
+#define RECORDED_WAIT_MS 100
+
 // ── answers ──────────────────────────────────────────────────────────────────────────────────
 
 void exchange_fail(struct dispatch_exchange *exchange, enum err_kind kind, const char *why)
@@ -110,15 +113,46 @@ struct dispatch_exchange *agent_open_exchange(struct dispatch_agent *agent)
     return NULL;
 }
 
+// An agent that goes on taking work does not wait to hear that its results are recorded: the next
+// delivery, or its next exchange, brings that along.
+static bool may_wait(const struct dispatch_agent *agent, const struct dispatch_exchange *exchange)
+{
+    if (!agent->ready || exchange->drop_count > 0 || exchange->lost_count > 0 ||
+        exchange->recorded_count > RECORDED_WAIT)
+        return false;
+    for (size_t i = 0; i < exchange->recorded_count; i++)
+        if (!exchange->recorded[i].applied)
+            return false;
+    return true;
+}
+
 void agent_settle(struct dispatch *d, struct dispatch_agent *agent)
 {
     list_each (&agent->exchanges, node, next) {
         struct dispatch_exchange *exchange = list_entry(node, struct dispatch_exchange, node);
         bool newest = node->next == &agent->exchanges;
-        bool own_news = exchange->recorded_count > 0 || exchange->drop_count > 0;
-        if (exchange->results_pending == 0 && (!newest || own_news || agent_has_news(agent)))
+        if (exchange->results_pending > 0)
+            continue;
+        if (!newest || agent_has_news(agent) || !may_wait(agent, exchange)) {
             dispatch_answer(d, exchange);
+        } else if (exchange->recorded_count > 0) {
+            int64_t soon = dispatch_now(d) + RECORDED_WAIT_MS;
+            exchange->deadline = exchange->deadline < soon ? exchange->deadline : soon;
+        }
     }
+}
+
+// Whether an answer that is still to come says that this one is recorded.
+static bool recorded_waits(const struct dispatch_agent *agent, const struct dispatch_ref *ref)
+{
+    list_each (&agent->exchanges, node, next) {
+        const struct dispatch_exchange *exchange = list_entry(node, struct dispatch_exchange, node);
+        for (size_t i = 0; i < exchange->recorded_count; i++)
+            if (exchange->recorded[i].ref.fence == ref->fence &&
+                str_eq(exchange->recorded[i].ref.id, ref->id))
+                return true;
+    }
+    return false;
 }
 
 // ── what the agent says ──────────────────────────────────────────────────────────────────────
@@ -144,7 +178,7 @@ static void exchange_renew(struct dispatch *d, struct dispatch_agent *agent,
                 lease_terminate(d, lease);  // the answer that said so may have got lost
             continue;
         }
-        bool reported = false;
+        bool reported = recorded_waits(agent, &exchange->held[i]);
         for (size_t j = 0; j < exchange->result_count && !reported; j++)
             reported = str_eq(exchange->results[j].ref.id, exchange->held[i].id);
         if (!reported)

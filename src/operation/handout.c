@@ -3,10 +3,20 @@
 #include "base/mem.h"
 #include "operation/dispatch_internal.h"
 
+// What is recorded but not told yet still counts in the agent's own capacity.
+static int64_t untold(const struct dispatch_agent *agent)
+{
+    int64_t count = 0;
+    list_each (&agent->exchanges, node, next)
+        count += (int64_t)list_entry(node, struct dispatch_exchange, node)->recorded_count;
+    return count;
+}
+
 static int64_t agent_room(const struct dispatch_agent *agent)
 {
-    return agent->ready && !agent->silent ? agent->capacity - agent->lease_count - agent->fetching
-                                          : 0;
+    if (!agent->ready || agent->silent)
+        return 0;
+    return agent->capacity - agent->lease_count - agent->fetching - untold(agent);
 }
 
 static void agent_deliver(struct dispatch *d, struct dispatch_agent *agent,
