@@ -93,9 +93,9 @@ static void read_contexts(struct contexts *out, struct json document, struct are
 int contexts_load(struct contexts *out, struct arena *arena, struct err *err)
 {
     const char *path;
-    struct str text;
+    struct str text = STR_NONE;
     struct json document, all;
-    bool found;
+    bool found = false;
     *out = (struct contexts){0};
     if (contexts_path(arena, &path, err) || read_file(path, FILE_MAX, &text, &found, arena, err))
         return -1;

@@ -319,7 +319,7 @@ static size_t put_name(char *key, size_t at, struct str name)
     if (at + sizeof(len) + name.len > KEY_MAX)
         return KEY_MAX + 1;
     memcpy(key + at, &len, sizeof(len));
-    if (name.len > 0)
+    if (name.at && name.len > 0)
         memcpy(key + at + sizeof(len), name.at, name.len);
     return at + sizeof(len) + name.len;
 }

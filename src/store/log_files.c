@@ -160,7 +160,7 @@ int64_t *log_files_keys(struct log_files *files, struct arena *arena, size_t *co
 {
     pthread_mutex_lock(&files->lock);
     *count = files->count;
-    int64_t *keys = files->count > 0 ? arena_array_of(arena, int64_t, files->count) : NULL;
+    int64_t *keys = arena_array_of(arena, int64_t, files->count + 1);
     for (size_t i = 0; i < files->count; i++)
         keys[i] = files->at[i].key;
     pthread_mutex_unlock(&files->lock);

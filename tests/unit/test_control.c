@@ -4,6 +4,7 @@
 
 #include "base/id.h"
 #include "control/control.h"
+#include "control/control_internal.h"
 #include "control/reconcile.h"
 #include "control/retention_plan.h"
 #include "driver/driver.h"
@@ -158,8 +159,8 @@ static struct keeper keeper_start(struct fixture *fx)
 static void keeper_stop(struct keeper *keeper, struct kept *k, const char *item)
 {
     control_stop(keeper->control);
-    for (int i = 0; i < 50; i++)
-        status_of(k, item);  // a collection under way comes to its end
+    for (int i = 0; i < 50 || keeper->control->collecting || keeper->control->retaining; i++)
+        status_of(k, item);  // what is under way comes to its end
     driver_close(keeper->driver);
     control_free(keeper->control);
 }
