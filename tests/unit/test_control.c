@@ -278,7 +278,7 @@ static void what_is_past_its_age_goes(void **state)
         status_of(&k, photo);  // open commands of the start are read
     assert_int_equal(op_run_now(&fx->platform, make_old, NULL, &err), 0);
     struct left left = what_is_left(fx);
-    for (int i = 0; i < 2000 && left.commands[0]; i++) {
+    for (int i = 0; i < 4000 && (left.commands[4] || left.audit_old); i++) {
         status_of(&k, photo);  // turns the loop
         usleep(2000);
         left = what_is_left(fx);
