@@ -85,7 +85,7 @@ static void explain_agent(const struct explain_service *in, const struct explain
     long long leases = look ? (long long)look->leases : 0;
     if (status->phase == REPLICA_WAITING) {
         say(out,
-            "Agent " STR_FMT " ended (" STR_FMT ") and starts again in %s, for the %lld. time"
+            "Agent " STR_FMT " ended (" STR_FMT ") and starts again in %s (restart %lld)"
             "%s" STR_FMT,
             STR_ARG(agent->id), STR_ARG(status->reason.len ? status->reason : STR("Error")),
             span_text(out->arena, status->next_start_at - in->now), (long long)status->restarts + 1,
@@ -101,7 +101,7 @@ static void explain_agent(const struct explain_service *in, const struct explain
     } else if (agent->ready && look && look->ready) {
         say(out,
             "Agent " STR_FMT " of revision " STR_FMT
-            " is ready and has %lld executions, of %lld that it takes",
+            " is ready and holds %lld of at most %lld executions, those it took ahead included",
             STR_ARG(agent->id), STR_ARG(status->revision), leases, (long long)look->capacity);
     } else {
         struct str doing = last_line(agent->doing);
