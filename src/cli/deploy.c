@@ -111,15 +111,20 @@ static int store(struct cli *cli, const struct manifest *manifest,
 
 // ── waiting for its agents ───────────────────────────────────────────────────────────────────
 
-static int gave_up(struct cli *cli, struct str name, struct str words, const char *why,
-                   struct err *err)
+#define GIVE_UP_AFTER 2  // starts that failed: the next ones would, the same way
+
+static int gave_up(struct cli *cli, struct str name, const struct replicas *replicas,
+                   const char *why, struct err *err)
 {
+    step_break(cli);
+    if (replicas->told.len > replicas->words.len)
+        cli_say(cli, STR_FMT, STR_ARG(str_trim(replicas->told)));
     cli_hint(cli,
              "`drover logs " STR_FMT " --system` shows what they said; it is deployed, and "
              "starting goes on",
              STR_ARG(name));
     return err_set(err, ERR_DEPENDENCY, "Service " STR_FMT " %s: " STR_FMT, STR_ARG(name), why,
-                   STR_ARG(words));
+                   STR_ARG(replicas->words));
 }
 
 // Shows what the agents of the new version are doing until all are ready.
@@ -141,10 +146,10 @@ static int wait_ready(struct cli *cli, struct json service, struct err *err)
         if (rc || replicas.ready >= wanted)
             break;
         int64_t waited = clock_mono(clock_system()) - start;
-        if (replicas.most_restarts >= 3)
-            rc = gave_up(cli, name, replicas.words, "does not start", err);
+        if (replicas.most_restarts >= GIVE_UP_AFTER)
+            rc = gave_up(cli, name, &replicas, "does not start", err);
         else if (waited > options->timeout_ms)
-            rc = gave_up(cli, name, replicas.words, "is not ready in time (--timeout)", err);
+            rc = gave_up(cli, name, &replicas, "is not ready in time (--timeout)", err);
         else if (!cli_sleep(cli, 200))
             rc = err_set(err, ERR_TIMEOUT, "interrupted");
         if (rc)

@@ -19,7 +19,8 @@ struct action {
 };
 static const struct action rerun = {"rerun", "Run again", "Queuing again", "Queued again",
                                     SELECT_ENDED};
-static const struct action cancel = {"terminate", "Cancel", "Canceling", "Canceled", SELECT_OPEN};
+static const struct action cancel = {"terminate", "Cancel", "Asking to cancel", "Asked to cancel",
+                                     SELECT_OPEN};
 
 // ── named ones ───────────────────────────────────────────────────────────────────────────────
 

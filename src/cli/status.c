@@ -34,7 +34,7 @@ int status_replicas(struct cli *cli, const char *service_id, struct str version,
 {
     struct json all = {0}, one;
     struct str key;
-    *out = (struct replicas){.words = STR("")};
+    *out = (struct replicas){.words = STR(""), .told = STR("")};
     if (cli_get(cli, cli_path(cli, "/services/{}/status", service_id), &out->status, err))
         return -1;
     out->queued = number(out->status, "numMessagesInQueue");
@@ -52,11 +52,13 @@ int status_replicas(struct cli *cli, const char *service_id, struct str version,
             continue;
         if (restarts > out->most_restarts)
             out->most_restarts = restarts;
-        struct str message = last_line(json_text(one, "message", cli->arena));
+        struct str told = json_text(one, "message", cli->arena), message = last_line(told);
         if (message.len == 0)
             message = json_text(one, "reason", cli->arena);
         if (message.len > 0)
             out->words = message;
+        if (told.len > 0)
+            out->told = told;
     }
     return 0;
 }

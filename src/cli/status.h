@@ -12,6 +12,7 @@ struct replicas {
     int64_t ready, restarts;  // of the version asked for
     int64_t most_restarts;    // of one that is not ready
     struct str words;         // what those that are not ready are doing, or died of
+    struct str told;          // the same in full: a traceback
 };
 
 // `version` absent: of any version.

@@ -85,7 +85,7 @@ def test_the_list_has_no_end_and_every_filter(cli, api, service, unique):
     newest, oldest = (cli.good("executions", "-s", name, "-n", 1, "-o", "name", *more).out for more in ([], ["--oldest-first"]))
     assert newest > oldest
     assert "nothing was done" in cli.good("rerun", "-s", name, "--status", "failed", "-y").err
-    assert "Canceled 1240 executions" in cli.good("cancel", "-s", name, "-y").err
+    assert "Asked to cancel 1240 executions" in cli.good("cancel", "-s", name, "-y").err
     assert cli.good("executions", "-s", name, "--status", "open", "-o", "name").out == ""
     assert "Queued again 1240 executions" in cli.good("rerun", "-s", name, "-y").err
     assert len(cli.good("executions", "-s", name, "--status", "rerun", "-o", "name").lines) == 1240
@@ -131,7 +131,7 @@ def test_wrong_filters(cli, service, arguments, words):
 def test_cancel_and_rerun_by_id(cli, api, service):
     cli.good("pause", service)
     identity = cli.good("exec", service, "run").out.strip()
-    assert f"Canceled {identity}" in cli.good("cancel", identity).err
+    assert f"Asked to cancel {identity}" in cli.good("cancel", identity).err
     assert cli.good("rerun", identity, "-o", "name").out.strip() == identity
     assert "once it has ended" in cli.bad(1, "rerun", identity)
     cli.good("resume", service)
