@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A `drover server` of a test's own: started on a free port with a data folder in a temporary
 place, watched, killed, started again, and cleaned up with every agent that it left."""
+import datetime
 import json
 import os
 import pathlib
@@ -42,6 +43,11 @@ def wait_for(what, check, seconds=30.0, step=0.05):
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {seconds * SLOW:.0f} s")
         time.sleep(step)
+
+
+def milliseconds(text):
+    """A time of the API (2026-11-26T03:21:41.123Z) as ms since 1970."""
+    return round(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
 
 
 class Server:

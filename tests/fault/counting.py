@@ -20,7 +20,7 @@ CODE = """
         def run(self, folder, number, seconds):
             # One line a run, in one write, so that a run that was cut off counts too.
             file = os.open(f"{folder}/{number}", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-            os.write(file, b"run\\n")
+            os.write(file, b"run %d\\n" % (time.time() * 1000))
             os.close(file)
             if seconds:
                 time.sleep(seconds)
@@ -32,8 +32,9 @@ FUNCTIONS = {"run": {"folder": "String", "number": "Integer", "seconds": "Number
 class Load:
     """Executes as fast as one connection does, and remembers what was accepted."""
 
-    def __init__(self, api, service, folder, seconds=0.0, limit=20, deadline=10):
-        """limit: how many come in one array; deadline: seconds for an answer."""
+    def __init__(self, api, service, folder, seconds=0.0, limit=20, deadline=10, pace=None):
+        """limit: how many come in one array; deadline: seconds for an answer; pace: most in a second."""
+        self.pace = pace
         self.limit, self.deadline = limit, deadline
         self.api, self.service, self.folder, self.seconds = api, service, folder, seconds
         self.folder.mkdir()
@@ -51,6 +52,8 @@ class Load:
             # Every fourth request is an array: they share a commit.
             many = self.limit if self.attempted % 4 == 3 else 1
             bodies = [self.body(self.attempted + at) for at in range(many)]
+            if self.pace:
+                time.sleep(many / self.pace)
             self.attempted += many
             try:
                 answer = session.post(url, json=bodies if many > 1 else bodies[0], timeout=self.deadline)
@@ -69,12 +72,18 @@ class Load:
         return {"functionName": "run", "input": {"folder": str(self.folder), "number": number, "seconds": self.seconds}}
 
     def __enter__(self):
+        self.began = time.monotonic()
         self.thread.start()
         return self
 
     def __exit__(self, *error):
         self.stopping.set()
         self.thread.join()
+        self.ended = time.monotonic()
+
+    def rate(self):
+        """Accepted in a second, servers that were down included."""
+        return len(self.accepted) / (self.ended - self.began)
 
     def wait_more(self, count, seconds=60):
         wanted = len(self.accepted) + count
@@ -127,6 +136,27 @@ def open_ones(api, service):
     query = {"filter": {"$and": [{"serviceId": service}, {"latestStatus.status": {"$nin": sorted(harness.FINAL)}}]},
              "page": 0, "pageSize": 1, "resource": "executions"}
     return api.post("/query/faas", query)["totalItemsCount"]
+
+
+def runs_of(load, number):
+    """When the function began to run with that number, in ms."""
+    file = load.folder / str(number)
+    return sorted(int(line.split()[1]) for line in file.read_text().splitlines()) if file.exists() else []
+
+
+def timed_verdict(api, load, kills, agents_died):
+    """verdict() of kills by kind; besides, nothing may start to run after its end was recorded. Returns
+    the longest time, in seconds, that an execution waited to be run, for the first time or again."""
+    verdict(api, load, " and ".join(f"{count} {kind}" for kind, count in kills.items()), agents_died, "killed")
+    found, late, waits = every(api, load.service), 0, [0]
+    for one, number in load.accepted.items():
+        starts = runs_of(load, number)
+        ended, created = (harness.milliseconds(found[one][field]) for field in ("updatedAt", "createdAt"))
+        late += sum(start > ended for start in starts)
+        waits += [after - before for before, after in zip([created] + starts, starts)]
+    print(f"      run after their end was recorded {late}; {load.rate():.0f} executions/s were accepted")
+    assert late == 0, f"{late} were run again after their end was recorded"
+    return max(waits) / 1000
 
 
 def verdict(api, load, kills, agents_died, what="kills", seconds=180):
