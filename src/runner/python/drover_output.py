@@ -16,7 +16,7 @@ class OutputError(Exception):
     """The output cannot be sent."""
 
 
-class TooLarge(OutputError):
+class OutputTooLarge(OutputError):
     """It has more bytes than are allowed."""
 
 
@@ -68,8 +68,8 @@ def encode(value, most=0, depth=DEPTH):
     except (TypeError, ValueError) as error:
         raise OutputError(_explain(value) or "the output has no JSON: %s" % error) from None
     if most and len(data) > most:
-        raise TooLarge("the output has %d bytes of JSON, the limit is %d (--max-output)"
-                       % (len(data), most))
+        raise OutputTooLarge("the output has %d bytes of JSON, the limit is %d (--max-output)"
+                             % (len(data), most))
     if b"\\u0000" in data and _NUL.search(data):
         raise OutputError("the output has a text with the character NUL (\\0), which cannot be kept")
     if data.count(b"[") + data.count(b"{") > depth and _deeper(data, depth):

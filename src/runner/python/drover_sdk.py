@@ -10,7 +10,7 @@ import threading
 
 import drover_logs
 from drover_logs import clean
-from drover_output import DEPTH, TooLarge, encode
+from drover_output import DEPTH, OutputTooLarge, encode
 
 ENTITIES = ("Dataset", "Item", "Annotation", "Execution", "Task", "Assignment", "Service",
             "Package", "Project", "Recipe", "Model")
@@ -329,6 +329,6 @@ class _Progress(_Cancellable):
         """Its JSON; null and a line in the log where it is too large to be told."""
         try:
             return encode(output, *self._limits)
-        except TooLarge as error:
+        except OutputTooLarge as error:
             self._channel.log(self._invoke, "WARNING", "progress.update: %s, and was left out" % error)
             return b"null"
