@@ -68,6 +68,7 @@ struct agent {
     struct loop_timer *restart;
     struct loop_timer *loading;  // until the runner is ready: its init may hang
     int deaths_before_ready;
+    int64_t memory_kills;   // that were known when the last runner ended (agent/memory_limit.h)
     struct buf last_words;  // end of the runner's stderr
     bool output_paused;
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the runner says, and what its end means.
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
 #include "agent/agent_internal.h"
 #include "agent/child.h"
+#include "agent/memory_limit.h"
 #include "net/frame.h"
 
 #define CREDIT_STEP      (128 << 10)  // given back in pieces of at least so much
@@ -250,6 +252,14 @@ static void died_unexpectedly(struct agent *agent, const char *reason, bool was_
     restart_later(agent, was_ready);
 }
 
+// With cgroups v1 the kernel kills the runner alone; with v2 the whole replica goes at once.
+static bool was_too_large(struct agent *agent, int status)
+{
+    int64_t before = agent->memory_kills;
+    agent->memory_kills = memory_limit_kills(agent->spec->folder);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && agent->memory_kills > before;
+}
+
 void agent_on_runner_exit(void *arg, int status, const char *broken)
 {
     struct agent *agent = arg;
@@ -261,6 +271,8 @@ void agent_on_runner_exit(void *arg, int status, const char *broken)
     agent->credit_out = agent->credit_to_give = 0;
     char how[96], reason[360];
     child_describe(status, how, sizeof(how));
+    if (was_too_large(agent, status))
+        broken = "it used more memory than its pod type has (runtime.podType)";
     snprintf(reason, sizeof(reason), "the runner ended: %s%s%s", how, broken ? "; " : "",
              broken ? broken : "");
     if (agent->life == LIFE_LEAVING)

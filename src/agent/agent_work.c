@@ -400,7 +400,7 @@ static void report_terminated(struct agent *agent, struct slot *slot, const char
     struct json_writer w = JSON_WRITER(&slot->text);
     w.comma = true;
     json_w_pair_str(&w, "status", STR("terminated"));
-    json_w_pair_str(&w, "message", STR("the execution was terminated"));
+    json_w_pair_str(&w, "message", str_of(why));
     json_w_pair_int(&w, "endedAt", clock_wall(agent->clock));
     slot->news = NEWS_RESULT;
     tell_result(agent, slot);
