@@ -196,12 +196,39 @@ static void agent_tick(struct dispatch *d, struct dispatch_agent *agent, int64_t
     }
 }
 
+// While this process itself stood still nobody could be heard: that time counts against no agent.
+static void forgive_own_sleep(struct dispatch *d, int64_t now)
+{
+    int64_t slept = now - d->ticked_at - TICK_MS;
+    int64_t lease_ms = d->config.platform->settings->lease_ms;
+    size_t cursor = 0;
+    struct str key;
+    d->ticked_at = now;
+    if (slept < lease_ms / 4)
+        return;
+    log_warn(d->config.platform->log, "dispatch",
+             "this server stood still for %lld ms: its agents' leases last so much longer",
+             (long long)slept);
+    for (struct dispatch_agent *agent; (agent = map_next(d->agents, &cursor, &key));) {
+        // Some may have spoken since.
+        agent->heard_at = agent->heard_at + slept < now ? agent->heard_at + slept : now;
+        list_each (&agent->leases, node, next) {
+            struct lease *lease = list_entry(node, struct lease, in_agent);
+            int64_t later = lease->deadline + slept;
+            lease->deadline = later < now + lease_ms ? later : now + lease_ms;
+        }
+    }
+    if (d->recover_until != 0)
+        d->recover_until += slept;
+}
+
 static void tick(void *arg)
 {
     struct dispatch *d = arg;
     int64_t now = dispatch_now(d);
     size_t cursor = 0;
     struct str key;
+    forgive_own_sleep(d, now);
     for (struct dispatch_agent *agent; (agent = map_next(d->agents, &cursor, &key));)
         agent_tick(d, agent, now);
     lease_record_starts(d);
@@ -215,8 +242,10 @@ static void tick(void *arg)
 
 void dispatch_tick_start(struct dispatch *d)
 {
-    if (!d->tick)
-        d->tick = loop_timer_start(d->config.platform->loop, TICK_MS, TICK_MS, tick, d);
+    if (d->tick)
+        return;
+    d->ticked_at = dispatch_now(d);
+    d->tick = loop_timer_start(d->config.platform->loop, TICK_MS, TICK_MS, tick, d);
 }
 
 // ── events ───────────────────────────────────────────────────────────────────────────────────

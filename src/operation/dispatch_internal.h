@@ -92,6 +92,7 @@ struct dispatch {
     bool sweep_posted, stopping;
     int64_t agents_made;
     struct loop_timer *tick;
+    int64_t ticked_at;      // mono ms
     int64_t recover_until;  // mono ms; 0: recovery is over
     struct metric *leased, *ended, *expired, *running;
 };

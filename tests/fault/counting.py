@@ -144,10 +144,10 @@ def runs_of(load, number):
     return sorted(int(line.split()[1]) for line in file.read_text().splitlines()) if file.exists() else []
 
 
-def timed_verdict(api, load, kills, agents_died):
+def timed_verdict(api, load, kills, agents_died, what="killed"):
     """verdict() of kills by kind; besides, nothing may start to run after its end was recorded. Returns
     the longest time, in seconds, that an execution waited to be run, for the first time or again."""
-    verdict(api, load, " and ".join(f"{count} {kind}" for kind, count in kills.items()), agents_died, "killed")
+    verdict(api, load, " and ".join(f"{count} {kind}" for kind, count in kills.items()), agents_died, what)
     found, late, waits = every(api, load.service), 0, [0]
     for one, number in load.accepted.items():
         starts = runs_of(load, number)

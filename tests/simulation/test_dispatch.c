@@ -13,6 +13,7 @@
 #include "stage.h"
 
 #define LEASE_MS 15000
+#define STEP_MS  2000  // less than what dispatch takes for a sleep of its own
 #define MANY     1100  // open executions: more than recovery makes room for at first
 
 struct world {
@@ -69,12 +70,21 @@ static void pump(struct world *w)
         ;
 }
 
-static void pass(struct world *w, int64_t ms)
+// In one leap, as when the server's process stood still.
+static void leap(struct world *w, int64_t ms)
 {
     w->clock.mono_ms += ms;
     w->clock.wall_ms += ms;
     stage_timers(w->platform.loop, w->clock.mono_ms);
     pump(w);
+}
+
+static void pass(struct world *w, int64_t ms)
+{
+    for (int64_t step; ms > 0; ms -= step) {
+        step = ms < STEP_MS ? ms : STEP_MS;
+        leap(w, step);
+    }
 }
 
 static int add_services(struct op *op, void *arg, struct err *err)
@@ -438,6 +448,26 @@ static void silence_ends_leases_also_when_nobody_is_told(void **state)
     pass(w, LEASE_MS + TICK_MS);
     assert_null(map_get(w->dispatch->leases, id));
     pump(w);
+    assert_status(w, id, "rerun");
+    world_free(w);
+}
+
+// Nobody could be heard meanwhile; afterwards an agent has its usual time.
+static void a_sleep_of_the_server_costs_no_lease(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct str session, id = create(w, 1, "{}");
+    run_one(w, "r1", &session, id);
+    leap(w, 10 * LEASE_MS);
+    leap(w, 10 * LEASE_MS);
+    assert_true(dispatch_find(w->dispatch, STR("r1")) &&
+                !dispatch_find(w->dispatch, STR("r1"))->silent);
+    assert_non_null(map_get(w->dispatch->leases, id));
+    struct dispatch_agent *agent = dispatch_find(w->dispatch, STR("r1"));
+    assert_true(agent->heard_at <= dispatch_now(w->dispatch));
+    pass(w, 2 * LEASE_MS + 4 * TICK_MS);
+    assert_null(map_get(w->dispatch->leases, id));
     assert_status(w, id, "rerun");
     world_free(w);
 }
@@ -919,6 +949,7 @@ int main(void)
         cmocka_unit_test(a_result_under_way_survives_a_hello),
         cmocka_unit_test(commands_come_with_the_next_answer),
         cmocka_unit_test(silence_ends_leases_also_when_nobody_is_told),
+        cmocka_unit_test(a_sleep_of_the_server_costs_no_lease),
         cmocka_unit_test(an_end_that_cannot_be_written_is_tried_again),
         cmocka_unit_test(an_end_of_what_is_gone_is_forgotten),
         cmocka_unit_test(many_starts_are_recorded),
