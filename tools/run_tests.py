@@ -44,7 +44,7 @@ COMPILERS = {"build-fuzz": "clang"}  # libFuzzer is clang's
 BUDGET_MINUTES = 60  # for everything, on a cold machine of two cores: nothing built, no cache
 BUDGET = {  # seconds there, what has to be built included
     "lint": 300, "unit": 150, "unit-asan": 240, "unit-tsan": 240, "runner": 160, "coverage": 180, "json": 60, "fuzz": 240,
-    "api": 240, "api-asan": 240, "api-tsan": 120, "cli": 120, "conformance": 90, "fault": 480, "demo": 60,
+    "api": 240, "api-asan": 240, "api-tsan": 120, "cli": 120, "conformance": 90, "fault": 660, "demo": 60,
 }
 SIMULATION_SEEDS = 10000
 SIMULATION_PARTS = 8  # processes that share the seeds

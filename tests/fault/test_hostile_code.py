@@ -243,7 +243,7 @@ ENDS = [  # function, input, further settings, what the error says
     ("close_all", {}, {}, r"the runner ended: .*"),
     ("garbage", {}, {}, r"the runner ended: .*frame"),
     ("nonsense", {}, {}, r"the runner ended: .*JSON"),
-    ("huge", {"size": RETURNED}, {}, r"output .*--max-output"),
+    ("huge", {"size": RETURNED}, {"runtime": {"concurrency": 2, "podType": "regular-l"}}, r"output .*--max-output"),
     ("recurse", {}, {}, r"maximum recursion depth exceeded"),
     ("overflow", {}, {}, r"the runner ended: .*signal 11"),
     ("leave", {"code": 0}, {}, r"the runner ended: .*0"),
