@@ -171,8 +171,10 @@ def verdict(api, load, kills, agents_died, what="kills", seconds=180):
     runs = {number: (load.folder / str(number)).read_text().count("run") if (load.folder / str(number)).exists() else 0
             for number in load.accepted.values()}
     again = sum(count > 1 for count in runs.values())
-    sample = random.Random(harness.SEED).sample(sorted(load.accepted), min(200, len(load.accepted)))
-    ends = {one: sum(entry["status"] in harness.FINAL for entry in api.execution(one)["statusLog"]) for one in sample}
+    # Those that ran more than once, and a sample of the others.
+    looked = [one for one, number in load.accepted.items() if runs[number] > 1]
+    looked += random.Random(harness.SEED).sample(sorted(load.accepted), min(200, len(load.accepted)))
+    ends = {one: sum(entry["status"] in harness.FINAL for entry in api.execution(one)["statusLog"]) for one in looked}
     twice = [one for one, count in ends.items() if count != 1]
     print(f"\n    {kills} {what}: attempted {load.attempted}, accepted {len(load.accepted)}, "
           f"completed {states['success']}, lost {len(lost)}, duplicated {len(twice)}, run again {again}")
