@@ -18,6 +18,7 @@ CODE = """
     import time
     class ServiceRunner:
         def run(self, number):
+            print("doubling", number)
             return number * 2
         def nap(self, seconds, mark):
             open(mark, "w").close()

@@ -45,8 +45,9 @@ static void lines(struct json body, struct arena *arena)
 {
     struct log_line common = {.at = 5, .level = LINE_INFO}, *list;
     size_t count;
+    int64_t first;
     struct err err = ERR_INIT;
-    if (agent_read_lines(body, &common, arena, &list, &count, &err) < 0)
+    if (agent_read_lines(body, &common, arena, &first, &list, &count, &err) < 0)
         fuzz_error(&err);
     else
         for (size_t i = 0; i < count; i++)

@@ -927,6 +927,7 @@ static void an_agent_may_be_faster_than_recovery(void **state)
     struct world *w = world_open(false);
     struct str id = x_id(w, 1);
     add_row(w, id, S, "in-progress", 7);
+    add_row(w, x_id(w, 2), S, "created", INT_NONE);
     dispatch_expect(w->dispatch, STR("r1"), S);
     dispatch_start(w->dispatch, on_recovered, w);
     struct dispatch_ref held[] = {{.id = id, .fence = 7}};
@@ -935,7 +936,7 @@ static void an_agent_may_be_faster_than_recovery(void **state)
     assert_int_equal(kept, 1);
     pump(w);
     pass(w, LEASE_MS / 2);
-    assert_int_equal(dispatch_counts(w->dispatch, S).queued, 0);
+    assert_int_equal(dispatch_counts(w->dispatch, S).queued, 1);
     assert_int_equal(dispatch_counts(w->dispatch, S).running, 1);
     assert_status(w, id, "in-progress");
     world_free(w);
