@@ -464,11 +464,39 @@ static void a_sleep_of_the_server_costs_no_lease(void **state)
     assert_true(dispatch_find(w->dispatch, STR("r1")) &&
                 !dispatch_find(w->dispatch, STR("r1"))->silent);
     assert_non_null(map_get(w->dispatch->leases, id));
-    struct dispatch_agent *agent = dispatch_find(w->dispatch, STR("r1"));
-    assert_true(agent->heard_at <= dispatch_now(w->dispatch));
+    // One that spoke before the sleep was noticed gains nothing from it.
+    w->clock.mono_ms += 10 * LEASE_MS;
+    struct str other, second = create(w, 2, "{}");
+    run_one(w, "r2", &other, second);
+    leap(w, TICK_MS);
+    assert_true(dispatch_find(w->dispatch, STR("r2"))->heard_at <= dispatch_now(w->dispatch));
+    struct lease *lease = map_get(w->dispatch->leases, second);
+    assert_true(lease->deadline <= dispatch_now(w->dispatch) + LEASE_MS);
     pass(w, 2 * LEASE_MS + 4 * TICK_MS);
     assert_null(map_get(w->dispatch->leases, id));
+    assert_null(map_get(w->dispatch->leases, second));
     assert_status(w, id, "rerun");
+    world_free(w);
+}
+
+static void a_sleep_of_the_server_ends_no_recovery(void **state)
+{
+    (void)state;
+    struct world *w = world_open(true);
+    dispatch_expect(w->dispatch, STR("r9"), S);
+    dispatch_start(w->dispatch, on_recovered, w);
+    pump(w);
+    create(w, 1, "{}");
+    struct str session = greet(w, "r1");
+    struct talk *talk = ask(w, "r1", session, 1);
+    leap(w, 10 * LEASE_MS);
+    assert_false(talk->answered);  // r9 may still run it, and had no time to say so
+    pass(w, LEASE_MS - 1000);
+    talk = ask(w, "r1", session, 1);
+    pump(w);
+    assert_false(talk->answered);
+    pass(w, 1000 + TICK_MS);
+    assert_true(talk->answered && talk->base.execution_count == 1);
     world_free(w);
 }
 
@@ -951,6 +979,7 @@ int main(void)
         cmocka_unit_test(commands_come_with_the_next_answer),
         cmocka_unit_test(silence_ends_leases_also_when_nobody_is_told),
         cmocka_unit_test(a_sleep_of_the_server_costs_no_lease),
+        cmocka_unit_test(a_sleep_of_the_server_ends_no_recovery),
         cmocka_unit_test(an_end_that_cannot_be_written_is_tried_again),
         cmocka_unit_test(an_end_of_what_is_gone_is_forgotten),
         cmocka_unit_test(many_starts_are_recorded),
