@@ -58,7 +58,8 @@ static void write_replica(struct json_writer *out, const struct replica *row, bo
     json_w_object_end(out);
 }
 
-// A replica that has ended, now or before, or says why it cannot start, fails until it is ready.
+// A replica that has ended, now or before, or says why it cannot start, fails until it is ready. One
+// of an old revision says nothing about the change to the new one.
 static void count_replica(struct rollout *rollout, const struct replica *row)
 {
     bool updated = str_eq(row->service_version, rollout->revision);
@@ -69,8 +70,8 @@ static void count_replica(struct rollout *rollout, const struct replica *row)
     rollout->updated += updated;
     rollout->ready += updated && ready;
     rollout->old += !updated;
-    rollout->failing += failing;
-    if (failing && (!rollout->words.at || updated))
+    rollout->failing += updated && failing;
+    if (updated && failing)
         rollout->words = row->message.len ? row->message : row->reason;
     write_replica(rollout->out, row, updated, failing);
 }
