@@ -5,6 +5,7 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -227,6 +228,12 @@ static int run_restore(struct cli *cli)
     if (fd < 0) {
         err_errno(&err, errno == ENOENT ? ERR_NOT_FOUND : ERR_BAD_INPUT, errno, "cannot read %s",
                   cli->args[0]);
+        return cli_fail(cli, &err);
+    }
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        err_set(&err, ERR_BAD_INPUT, "%s is a folder, not an archive of `drover backup`",
+                cli->args[0]);
         return cli_fail(cli, &err);
     }
     step_begin(cli, "Restoring into %s", options->data);
