@@ -140,6 +140,13 @@ static bool explain_standstill(const struct explain_service *in, struct explain 
             room += agent->capacity - agent->leases;
     }
     if (ready == 0) {
+        if (in->wanted == 0) {
+            say(out,
+                "Service " STR_FMT " is to have 0 replicas: nothing runs until it has some "
+                "(`drover scale " STR_FMT " 1`)",
+                STR_ARG(service->name), STR_ARG(service->name));
+            return true;
+        }
         say(out, "No agent of service " STR_FMT " is ready", STR_ARG(service->name));
         if (in->agent_count == 0)
             say(out, "None has been started yet; it should have %lld", (long long)in->wanted);
