@@ -36,7 +36,7 @@ static const char zsh_script[] =
     "_drover() {\n"
     "    local -a found\n"
     "    local line\n"
-    "    for line in ${(f)\"$(drover __complete -- ${words[2,CURRENT]} 2>/dev/null)\"}; do\n"
+    "    for line in ${(f)\"$(drover __complete -- \"${(@)words[2,CURRENT]}\" 2>/dev/null)\"}; do\n"
     "        if [[ $line == :files ]]; then\n"
     "            _files\n"
     "        else\n"

@@ -236,6 +236,10 @@ def test_zsh_completes(cli, service):
         os.write(fd, b"drover describe hell\t\n")
         until(r"Package revision:")
         assert f"Name:             {service}" in re.sub(r"\x1b\[[0-9;]*m", "", text)
+        text = ""
+        os.write(fd, f"drover exec {service} \t".encode())  # the next word, not this one again
+        until(r"count")
+        os.write(fd, b"\x03")
     finally:
         os.write(fd, b"\x03exit\n")
         time.sleep(0.1)
