@@ -101,7 +101,9 @@ static const char *usual_hint(const struct cli *cli, enum err_kind kind)
                                    "DROVER_API_KEY"
                                  : "`drover login URL`, or start a server here: `drover server`";
     if (kind == ERR_DENIED)
-        return "ask an owner of the project for the role: `drover users list` shows who has which";
+        return "ask an owner of the project for the role (`drover users list` shows who has "
+               "which), "
+               "or an administrator of the server";
     if (kind == ERR_UNAVAILABLE)
         return "is it running? `drover server` starts one here; `drover context list` shows which "
                "server is asked";

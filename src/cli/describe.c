@@ -4,6 +4,7 @@
 #include "cli/executions.h"
 #include "cli/lookup.h"
 #include "cli/status.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 
 #define TEXT_MAX ((size_t)64 << 20)
@@ -127,6 +128,7 @@ static void list_counters(struct cli *cli, const struct replicas *replicas, stru
 static int print_whole(struct cli *cli, struct json service, struct json package,
                        const struct replicas *replicas, struct json counters)
 {
+    size_t begin = cli->text.len;
     struct json_writer w = JSON_WRITER(&cli->text);
     json_w_object(&w);
     json_w_pair_raw(&w, "service", service.text);
@@ -134,6 +136,12 @@ static int print_whole(struct cli *cli, struct json service, struct json package
     json_w_pair_raw(&w, "status", replicas->status.text);
     json_w_pair_raw(&w, "executions", counters.text);
     json_w_object_end(&w);
+    if (cli->output == OUTPUT_JSONL) {
+        struct str whole = {cli->text.at + begin, cli->text.len - begin};
+        whole = arena_copy(cli->arena, whole);
+        cli->text.len = begin;
+        text_json_line(&cli->text, whole);
+    }
     cli_print(cli, "\n");
     return CLI_OK;
 }

@@ -128,7 +128,7 @@ void listing_add(struct listing *listing, struct json object)
     case OUTPUT_JSONL:
         if (seen_before(listing, object))
             break;
-        buf_add_str(&cli->text, object.text);
+        text_json_line(&cli->text, object.text);
         cli_print(cli, "\n");
         break;
     case OUTPUT_NAME: {

@@ -195,3 +195,18 @@ int moment_parse(const char *option, const char *text, int64_t now, int64_t *ms,
                      "as 2026-11-23T08:00:00Z",
                      option, text);
 }
+
+void text_json_line(struct buf *out, struct str json)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < json.len; i++) {
+        char c = json.at[i];
+        if (!quoted && (c == ' ' || c == '\t' || c == '\n' || c == '\r'))
+            continue;
+        buf_add_char(out, c);
+        if (quoted && c == '\\' && i + 1 < json.len)
+            buf_add_char(out, json.at[++i]);
+        else if (c == '"')
+            quoted = !quoted;
+    }
+}

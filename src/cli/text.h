@@ -13,6 +13,8 @@
 size_t text_width(struct str s);  // columns on a terminal
 // Adds s, cut to `width` columns with … at its end when it is wider.
 void text_fit(struct buf *out, struct str s, size_t width);
+// Adds checked JSON without the blanks and line breaks between its tokens.
+void text_json_line(struct buf *out, struct str json);
 // Adds the paragraphs of `text` (parted by an empty line) wrapped to `width`, indented by `left`.
 void text_wrap(struct buf *out, const char *text, size_t left, size_t width);
 

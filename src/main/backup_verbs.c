@@ -130,7 +130,8 @@ static bool on_bytes(void *arg, const void *at, size_t len)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            err_errno(&out->err, ERR_UNAVAILABLE, errno, "cannot write %s", out->path);
+            err_errno(&out->err, ERR_INTERNAL, errno, "cannot write %s", out->path);
+            cli_hint(out->cli, "make room there, or name another file");
             return false;
         }
         from += n;

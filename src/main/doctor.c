@@ -23,12 +23,17 @@ void doctor_tell(struct doctor *doctor, enum finding finding, const char *check,
     doctor->warnings += finding == FINDING_WARN;
     doctor->failures += finding == FINDING_FAIL;
     if (doctor->json) {
+        bool lines = cli->output == OUTPUT_JSONL;
+        if (lines)
+            doctor->out = JSON_WRITER(&cli->text);
         json_w_object(&doctor->out);
         json_w_pair_str(&doctor->out, "check", str_of(check));
         json_w_pair_str(&doctor->out, "state", str_of(words[finding]));
         json_w_pair_str(&doctor->out, "message", str_of(text));
         json_w_pair_str(&doctor->out, "next", str_of(next));
         json_w_object_end(&doctor->out);
+        if (lines)
+            cli_print(cli, "\n");
         return;
     }
     cli_print(cli, "%s%-5s%s %-13s ", color_on(&cli->out, colors[finding]), words[finding],
@@ -46,7 +51,8 @@ static int run_doctor(struct cli *cli)
                             .options = cli->options,
                             .json = cli->output == OUTPUT_JSON || cli->output == OUTPUT_JSONL,
                             .out = JSON_WRITER(&cli->text)};
-    if (doctor.json)
+    bool array = cli->output == OUTPUT_JSON;
+    if (array)
         json_w_array(&doctor.out);
     doctor_python(&doctor);
     doctor_limits(&doctor);
@@ -59,10 +65,10 @@ static int run_doctor(struct cli *cli)
         doctor_port(&doctor);
     if (doctor.options->deep)
         doctor_deep(&doctor);
-    if (doctor.json) {
+    if (array) {
         json_w_array_end(&doctor.out);
         cli_print(cli, "\n");
-    } else {
+    } else if (!doctor.json) {
         cli_say(cli, "%d to mend, %d to look at", doctor.failures, doctor.warnings);
     }
     return doctor.failures > 0 ? CLI_FAILED : CLI_OK;

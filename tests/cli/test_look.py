@@ -21,6 +21,16 @@ def test_every_form_of_a_list(cli, service):
     assert "not within table, json, jsonl or name" in cli.bad(2, "services", "-o", "yaml")
 
 
+def test_one_object_a_line(cli, service):
+    """Also of what the server passes on as it was given, with line breaks in it."""
+    for command in (["packages"], ["describe", service], ["doctor"]):
+        lines = cli.good(*command, "-o", "jsonl").lines
+        whole = cli.good(*command, "-o", "json").json
+        read = [json.loads(line) for line in lines]
+        assert all(isinstance(one, dict) for one in read) and read
+        assert len(read) == (len(whole) if isinstance(whole, list) else 1)
+
+
 def test_a_terminal_gets_colours_and_ages_and_a_pipe_does_not(cli, service):
     piped = cli.good("services").out
     assert "\x1b" not in piped and re.search(r"\d{4}-\d\d-\d\dT", piped)
