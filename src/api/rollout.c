@@ -58,8 +58,8 @@ static void write_replica(struct json_writer *out, const struct replica *row, bo
     json_w_object_end(out);
 }
 
-// A replica that has ended, now or before, or says why it cannot start, fails until it is ready. One
-// of an old revision says nothing about the change to the new one.
+// A replica that has ended, now or before, or says why it cannot start, fails until it is ready.
+// One of an old revision says nothing about the change to the new one.
 static void count_replica(struct rollout *rollout, const struct replica *row)
 {
     bool updated = str_eq(row->service_version, rollout->revision);
