@@ -109,6 +109,7 @@ static void begin(void)
     link_open(agent.link, "s1", 15000);
     agent.logs = log_sender_new(&(struct log_sender_config){.loop = agent.loop,
                                                             .log = agent.log,
+                                                            .clock = agent.clock,
                                                             .replica_id = "r1",
                                                             .on_stored = agent_on_stored,
                                                             .on_unknown = on_unknown,

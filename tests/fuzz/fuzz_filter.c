@@ -77,8 +77,10 @@ static void open_stores(void)
     if (sqlite3_open(":memory:", &sqlite.sql) != SQLITE_OK ||
         store_sqlite_migrate(sqlite.sql, &store_sqlite_steps, SCHEMA_NEWEST, false, &err) < 0 ||
         store_sqlite_functions(sqlite.sql) != SQLITE_OK ||
+        !(sqlite.counts = counts_open(sqlite.sql)) ||
         store_memory_driver.open(NULL, &memory_db, &err) < 0)
         abort();
+    sqlite.rows = row_cache_new();
     memory = store_memory_driver.tx_open(memory_db, true, &err);
     if (memory->driver->begin(memory, &err) < 0)
         abort();
