@@ -202,7 +202,7 @@ static void add_trigram(struct buf *out, struct str text, size_t at)
 static void write_match(struct buf *out, struct str text)
 {
     size_t trigrams = characters(text) - 2, number = 0, at = 0;
-    size_t every = (trigrams + TRIGRAMS_MAX - 1) / TRIGRAMS_MAX;
+    size_t every = 1 + (trigrams - 1) / TRIGRAMS_MAX;
     for (; number < trigrams; number++, at += character(text, at))
         if (number % every == 0)
             add_trigram(out, text, at);
