@@ -404,6 +404,22 @@ static void a_result_under_way_survives_a_hello(void **state)
     world_free(w);
 }
 
+static void what_was_given_up_does_not_come_back(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct str session, id = create(w, 1, "{}");
+    struct dispatch_ref held[] = {{.id = id, .fence = run_one(w, "r1", &session, id)}};
+    size_t kept;
+    greet(w, "r1");  // names nothing; the end of what it had is not written yet
+    hello(w, "r1", held, 1, &kept);
+    assert_int_equal(kept, 0);
+    pump(w);
+    assert_status(w, id, "rerun");
+    assert_null(map_get(w->dispatch->leases, id));
+    world_free(w);
+}
+
 static void commands_come_with_the_next_answer(void **state)
 {
     (void)state;
@@ -976,6 +992,7 @@ int main(void)
         cmocka_unit_test(a_newer_session_ends_the_older_ones_calls),
         cmocka_unit_test(an_agent_that_names_an_older_fence_does_not_keep_it),
         cmocka_unit_test(a_result_under_way_survives_a_hello),
+        cmocka_unit_test(what_was_given_up_does_not_come_back),
         cmocka_unit_test(commands_come_with_the_next_answer),
         cmocka_unit_test(silence_ends_leases_also_when_nobody_is_told),
         cmocka_unit_test(a_sleep_of_the_server_costs_no_lease),
