@@ -15,6 +15,7 @@ struct change {
 struct counts {
     struct arena *arena;  // of the open transaction
     struct map *index;    // struct change, by its key
+    struct buf key;       // being looked up
     struct change **changes;
     size_t count, cap;
     // What the present job did, newest last: which change, and by how much.
@@ -54,12 +55,12 @@ static struct str text_of(sqlite3_value *value)
 
 static struct change *change_of(struct counts *counts, sqlite3_value **texts)
 {
-    _cleanup_buf_ struct buf key = BUF_INIT(SIZE_MAX);
+    buf_clear(&counts->key);
     for (int i = 0; i < 4; i++) {
-        buf_add_str(&key, text_of(texts[i]));
-        buf_add_char(&key, '\0');
+        buf_add_str(&counts->key, text_of(texts[i]));
+        buf_add_char(&counts->key, '\0');
     }
-    struct change *change = map_get(counts->index, buf_str(&key));
+    struct change *change = map_get(counts->index, buf_str(&counts->key));
     if (change)
         return change;
     change = arena_new_of(counts->arena, struct change);
@@ -67,7 +68,7 @@ static struct change *change_of(struct counts *counts, sqlite3_value **texts)
     change->function_name = arena_copy(counts->arena, text_of(texts[1]));
     change->status = arena_copy(counts->arena, text_of(texts[2]));
     change->project_id = arena_copy(counts->arena, text_of(texts[3]));
-    change->key = arena_copy(counts->arena, buf_str(&key));
+    change->key = arena_copy(counts->arena, buf_str(&counts->key));
     if (counts->count == counts->cap) {
         counts->cap = counts->cap ? counts->cap * 2 : 16;
         counts->changes = mem_resize(counts->changes, counts->cap * sizeof(struct change *));
@@ -96,6 +97,7 @@ struct counts *counts_open(sqlite3 *sql)
     struct counts *counts = mem_alloc(sizeof(*counts));
     counts->arena = arena_new();
     counts->index = map_new();
+    counts->key = BUF_INIT(SIZE_MAX);
     if (sqlite3_create_function_v2(sql, "count_change", 5, SQLITE_UTF8, counts, count_change, NULL,
                                    NULL, NULL) == SQLITE_OK &&
         sqlite3_exec(sql, "DELETE FROM execution_counts WHERE n=0", NULL, NULL, NULL) ==
@@ -111,6 +113,7 @@ void counts_close(struct counts *counts)
     if (!counts)
         return;
     map_free(counts->index);
+    buf_deinit(&counts->key);
     arena_free(counts->arena);
     mem_free(counts->changes);
     mem_free(counts->noted);

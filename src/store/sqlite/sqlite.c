@@ -158,10 +158,8 @@ static bool alive(const struct tx *base)
 static void rollback(struct tx *base)
 {
     struct err ignored;
-    if (base->writer) {
+    if (base->writer)
         row_cache_clear(sqlite_of(base)->rows);
-        counts_clear(sqlite_of(base)->counts);
-    }
     if (alive(base) && run_fixed(base, FIXED_ROLLBACK, "rolling back", &ignored) < 0)
         log_error(sqlite_of(base)->db->log, "store", "%s", ignored.message);
 }
@@ -169,17 +167,15 @@ static void rollback(struct tx *base)
 static int begin(struct tx *base, struct err *err)
 {
     if (base->writer)
-        counts_clear(sqlite_of(base)->counts);  // of one that SQLite undid itself
+        counts_clear(sqlite_of(base)->counts);  // of the one before, however it ended
     return run_fixed(base, base->writer ? FIXED_BEGIN_WRITE : FIXED_BEGIN_READ, "beginning", err);
 }
 
 static int commit(struct tx *base, bool *fatal, struct err *err)
 {
     if (counts_write(sqlite_of(base), err) == 0 &&
-        run_fixed(base, FIXED_COMMIT, "committing", err) == 0) {
-        counts_clear(sqlite_of(base)->counts);
+        run_fixed(base, FIXED_COMMIT, "committing", err) == 0)
         return 0;
-    }
     // A full disk gets better; after a failed write or fsync nobody knows what the disk holds.
     struct sqlite_tx *tx = sqlite_of(base);
     *fatal = !tx->full && (sqlite3_errcode(tx->sql) & 0xff) != SQLITE_BUSY;

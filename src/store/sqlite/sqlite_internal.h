@@ -123,7 +123,7 @@ struct counts *counts_open(sqlite3 *sql);  // NULL: see sqlite3_errmsg
 void counts_close(struct counts *counts);
 void counts_mark(struct counts *counts);   // a job begins
 void counts_undo(struct counts *counts);   // what was noted since the mark did not happen
-void counts_clear(struct counts *counts);  // the transaction is over
+void counts_clear(struct counts *counts);  // a transaction begins
 int counts_write(struct sqlite_tx *tx, struct err *err);
 // Whether the table execution_counts answers how many rows of the entity match the filter: its
 // columns are named as those of the executions, and n is how many.
