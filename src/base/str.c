@@ -196,3 +196,11 @@ size_t str_utf8_clean(struct str s, char *out)
     }
     return written;
 }
+
+uint64_t str_hash(struct str s)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < s.len; i++)
+        hash = (hash ^ (unsigned char)s.at[i]) * 0x100000001b3u;
+    return hash;
+}

@@ -23,6 +23,8 @@ static inline struct str str_of(const char *cstr)  // NULL gives STR_NONE
 {
     return (struct str){cstr, cstr ? strlen(cstr) : 0};
 }
+// FNV-1a: for tables of our own making, not for keys that a caller may aim (base/map.h).
+uint64_t str_hash(struct str s);
 static inline bool str_eq(struct str a, struct str b)
 {
     return a.len == b.len && (a.len == 0 || (a.at && b.at && memcmp(a.at, b.at, a.len) == 0));

@@ -32,14 +32,6 @@ void execution_functions_free(struct execution_functions *functions)
     mem_free(functions);
 }
 
-static size_t slot_of(struct str id)
-{
-    uint32_t hash = 2166136261u;  // FNV-1a
-    for (size_t i = 0; i < id.len; i++)
-        hash = (hash ^ (unsigned char)id.at[i]) * 16777619u;
-    return hash & (SLOTS - 1);
-}
-
 static int no_module(const struct service *service, const struct package *package, struct err *err)
 {
     return err_set(err, ERR_CONFLICT, "Package " STR_FMT " has no module " STR_FMT,
@@ -75,7 +67,7 @@ int execution_functions_of(struct op *op, struct execution_functions *functions,
         *out = made;
         return parse(op, service, op->arena, made, err);
     }
-    struct slot *slot = &functions->slots[slot_of(service->id)];
+    struct slot *slot = &functions->slots[str_hash(service->id) & (SLOTS - 1)];
     *out = &slot->functions;
     if (slot->updated_at == service->updated_at && str_eq(slot->service_id, service->id) &&
         str_eq(slot->revision, service->package_revision))

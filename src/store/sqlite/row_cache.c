@@ -31,9 +31,7 @@ void row_cache_free(struct row_cache *cache)
 
 static struct slot *slot_of(struct row_cache *cache, const struct entity *entity, struct str id)
 {
-    uint32_t hash = 2166136261u ^ (uint32_t)((uintptr_t)entity >> 4);  // FNV-1a
-    for (size_t i = 0; i < id.len; i++)
-        hash = (hash ^ (unsigned char)id.at[i]) * 16777619u;
+    uint64_t hash = str_hash(id) ^ ((uintptr_t)entity >> 4);
     return &cache->slots[hash & (SLOTS - 1)];
 }
 

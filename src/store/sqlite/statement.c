@@ -136,14 +136,6 @@ struct table *store_sqlite_table(struct sqlite_tx *tx, const struct entity *enti
 
 // ── the cache of composed statements ─────────────────────────────────────────────────────────
 
-static uint64_t hash_of(struct str text)  // FNV-1a; equal hashes are told apart by the text
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < text.len; i++)
-        hash = (hash ^ (unsigned char)text.at[i]) * 0x100000001b3u;
-    return hash;
-}
-
 // The entry to use for a new statement: a free one, else the idle one used longest ago.
 static struct cached *cache_victim(struct sqlite_tx *tx)
 {
@@ -160,7 +152,7 @@ static struct cached *cache_victim(struct sqlite_tx *tx)
 
 sqlite3_stmt *store_sqlite_cached(struct sqlite_tx *tx, struct str sql, struct err *err)
 {
-    uint64_t hash = hash_of(sql);
+    uint64_t hash = str_hash(sql);  // equal ones are told apart by the text
     for (size_t i = 0; i < STATEMENTS_MAX; i++) {
         struct cached *entry = &tx->cache[i];
         if (!entry->statement || entry->hash != hash || entry->busy ||
