@@ -16,8 +16,6 @@
 #include "base/clock.h"
 #include "net/loop.h"
 
-#define AGENT_DONE_LINE "[Done] Executing function."  // the last one of every execution
-
 struct code_job;
 struct environment_job;
 

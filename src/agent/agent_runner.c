@@ -7,6 +7,7 @@
 #include "agent/agent_internal.h"
 #include "agent/child.h"
 #include "agent/memory_limit.h"
+#include "model/execution.h"
 #include "net/frame.h"
 
 #define CREDIT_STEP      (128 << 10)  // given back in pieces of at least so much
@@ -22,7 +23,7 @@
 
 static bool is_last(const struct log_line *line)
 {
-    return str_is(line->raw_message, "\"" AGENT_DONE_LINE "\"");
+    return str_is(line->raw_message, "\"" EXECUTION_LAST_LINE "\"");
 }
 
 // Whose line it is: NULL also for one that was ended from outside, whose thread still says

@@ -4,6 +4,7 @@
 
 #include "agent/agent_internal.h"
 #include "base/mem.h"
+#include "model/execution.h"
 #include "net/frame.h"
 
 // Executions that are short in the mean are asked for ahead, some times concurrency of them, so
@@ -390,7 +391,7 @@ static int64_t grace_ms(const struct agent *agent)
 static void log_end(struct agent *agent, struct slot *slot, const char *why)
 {
     log_line(agent, slot, "ERROR", why);
-    log_line(agent, slot, "INFO", AGENT_DONE_LINE);
+    log_line(agent, slot, "INFO", EXECUTION_LAST_LINE);
 }
 
 static void report_terminated(struct agent *agent, struct slot *slot, const char *why)

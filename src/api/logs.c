@@ -10,6 +10,7 @@
 #include "api/wait.h"
 #include "base/clock.h"
 #include "model/describe.h"
+#include "model/execution.h"
 #include "model/status.h"
 #include "model/take.h"
 #include "operation/deletion.h"
@@ -17,7 +18,6 @@
 
 #define SIZE_MAX_LINES 1000
 #define HOLD_MS        10000
-#define END_LINE       "[Done] Executing function."
 #define READS_MAX      20  // of lines that nobody looks for, before a page without lines is given
 
 struct log_call {
@@ -194,7 +194,7 @@ static int check_executions(struct log_call *log, struct err *err)
                                           .execution_id = execution.id,
                                           .function_name = execution.function_name,
                                           .replica_id = execution.replica_id,
-                                          .message = STR(END_LINE)};
+                                          .message = STR(EXECUTION_LAST_LINE)};
     }
     return 0;
 }

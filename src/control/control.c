@@ -7,6 +7,7 @@
 #include "control/commands.h"
 #include "control/control_internal.h"
 #include "control/reconcile.h"
+#include "model/execution.h"
 #include "operation/log_ends.h"
 #include "operation/token.h"
 
@@ -112,7 +113,7 @@ static void on_execution_cut(void *arg, const struct event *event)
                             .message = event->body};
     struct log_line lines[2] = {line, line};
     lines[1].level = LINE_INFO;
-    lines[1].message = STR("[Done] Executing function.");
+    lines[1].message = STR(EXECUTION_LAST_LINE);
     log_ends_write(control->platform, lines, event->force ? 2 : 1);
 }
 

@@ -5,6 +5,9 @@
 
 #include "model/entities.h"
 
+// The last line of every execution's log, by which clients know its end.
+#define EXECUTION_LAST_LINE "[Done] Executing function."
+
 // Writes the execution as a JSON object. "status" and "statusLog" hold a "created" entry made from
 // createdAt, the rows of `log` (oldest first, borrowed), and an entry made from the present status
 // unless the last row says the same. entity_encode writes the same with no rows.
