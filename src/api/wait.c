@@ -34,7 +34,6 @@ static void target_free(struct target *target)
 static void wait_end(struct wait *wait)
 {
     struct target *target = wait->target;
-    events_unwatch(wait->waits->platform->events, str_of(target->id));
     list_remove(&wait->node);
     if (list_empty(&target->waits)) {
         map_remove(wait->waits->targets, str_of(target->id));
@@ -64,7 +63,6 @@ static void wake(struct waits *waits, struct str id, const struct event *ended)
         void *fn_arg = wait->arg;
         loop_timer_cancel(wait->timer);
         mem_free(wait);
-        events_unwatch(waits->platform->events, str_of(target->id));
         fn(fn_arg, ended);
     }
     target_free(target);
@@ -78,12 +76,18 @@ static void on_ended(void *arg, const struct event *event)
 
 static void on_lines(void *arg, struct str service_id) { wake(arg, service_id, NULL); }
 
+static bool is_watched(void *arg, struct str id)
+{
+    return map_get(((struct waits *)arg)->targets, id) != NULL;
+}
+
 struct waits *waits_new(const struct platform *platform)
 {
     struct waits *waits = mem_alloc(sizeof(*waits));
     waits->platform = platform;
     waits->targets = map_new();
     events_subscribe(platform->events, EVENT_EXECUTION_ENDED, on_ended, waits);
+    events_on_watched(platform->events, is_watched, waits);
     if (platform->logs)
         logs_on_append(platform->logs, on_lines, waits);
     return waits;
@@ -94,6 +98,7 @@ void waits_free(struct waits *waits)
     if (!waits)
         return;
     events_unsubscribe(waits->platform->events, EVENT_EXECUTION_ENDED, on_ended, waits);
+    events_on_watched(waits->platform->events, NULL, NULL);
     if (waits->platform->logs)
         logs_on_append(waits->platform->logs, NULL, NULL);
     map_free(waits->targets);
@@ -117,7 +122,6 @@ struct wait *wait_start(struct waits *waits, struct str id, int64_t timeout_ms,
     wait->arg = arg;
     wait->timer = loop_timer_start(waits->platform->loop, timeout_ms, 0, on_timer, wait);
     list_push_back(&target->waits, &wait->node);
-    events_watch(waits->platform->events, id);
     return wait;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "operation/event.h"
 
-#include "base/map.h"
 #include "base/mem.h"
 
 struct subscriber {
@@ -10,22 +9,13 @@ struct subscriber {
     struct subscriber *next;
 };
 
-struct watched {
-    int64_t count;
-    char id[];  // the map's key
-};
-
 struct events {
     struct subscriber *first[EVENT_KINDS];
-    struct map *watched;  // struct watched, by id
+    bool (*watched)(void *arg, struct str id);
+    void *watched_arg;
 };
 
-struct events *events_new(void)
-{
-    struct events *events = mem_alloc(sizeof(*events));
-    events->watched = map_new();
-    return events;
-}
+struct events *events_new(void) { return mem_alloc(sizeof(struct events)); }
 
 void events_free(struct events *events)
 {
@@ -38,14 +28,6 @@ void events_free(struct events *events)
             mem_free(it);
         }
     }
-    size_t cursor = 0;
-    struct str key;
-    for (struct watched *watched; (watched = map_next(events->watched, &cursor, &key));
-         cursor = 0) {
-        map_remove(events->watched, key);
-        mem_free(watched);
-    }
-    map_free(events->watched);
     mem_free(events);
 }
 
@@ -78,27 +60,13 @@ void events_publish(struct events *events, const struct event *event)
     }
 }
 
-void events_watch(struct events *events, struct str id)
+void events_on_watched(struct events *events, bool (*fn)(void *arg, struct str id), void *arg)
 {
-    struct watched *watched = map_get(events->watched, id);
-    if (!watched) {
-        watched = mem_alloc(sizeof(*watched) + id.len);
-        memcpy(watched->id, id.at, id.len);
-        map_put(events->watched, (struct str){watched->id, id.len}, watched);
-    }
-    watched->count++;
-}
-
-void events_unwatch(struct events *events, struct str id)
-{
-    struct watched *watched = map_get(events->watched, id);
-    if (!watched || --watched->count > 0)
-        return;
-    map_remove(events->watched, id);
-    mem_free(watched);
+    events->watched = fn;
+    events->watched_arg = arg;
 }
 
 bool events_watched(const struct events *events, struct str id)
 {
-    return map_get(events->watched, id) != NULL;
+    return events->watched && events->watched(events->watched_arg, id);
 }

@@ -47,10 +47,9 @@ void events_unsubscribe(struct events *events, enum event_kind kind,
                         void (*fn)(void *arg, const struct event *event), void *arg);
 void events_publish(struct events *events, const struct event *event);
 
-// Somebody waits for this execution's end: its event brings the row, read where it was written.
-// Each watch is ended by one unwatch.
-void events_watch(struct events *events, struct str id);
-void events_unwatch(struct events *events, struct str id);
+// Who knows which executions somebody waits for: the end of such a one brings its row, read where
+// it was written. One asker; NULL: nobody waits.
+void events_on_watched(struct events *events, bool (*fn)(void *arg, struct str id), void *arg);
 bool events_watched(const struct events *events, struct str id);
 
 #endif
