@@ -4,19 +4,28 @@
 #include <stdio.h>
 #include <string.h>
 
-int store_sqlite_version(sqlite3 *sql, int *version, struct err *err)
+static int read_number(sqlite3 *sql, const char *query, const char *doing, int64_t *out,
+                       struct err *err)
 {
     sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(sql, "PRAGMA user_version", -1, &statement, NULL);
+    int rc = sqlite3_prepare_v2(sql, query, -1, &statement, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(statement);
     if (rc == SQLITE_ROW)
-        *version = sqlite3_column_int(statement, 0);
+        *out = sqlite3_column_int64(statement, 0);
     sqlite3_finalize(statement);
-    if (rc == SQLITE_ROW)
-        return 0;
-    return err_set(err, ERR_INTERNAL, "store: reading the schema's version: %s",
-                   sqlite3_errmsg(sql));
+    return rc == SQLITE_ROW
+               ? 0
+               : err_set(err, ERR_INTERNAL, "store: %s: %s", doing, sqlite3_errmsg(sql));
+}
+
+int store_sqlite_version(sqlite3 *sql, int *version, struct err *err)
+{
+    int64_t number;
+    if (read_number(sql, "PRAGMA user_version", "reading the schema's version", &number, err) < 0)
+        return -1;
+    *version = (int)number;
+    return 0;
 }
 
 static int run(sqlite3 *sql, const char *text, int to, struct err *err)
@@ -29,21 +38,6 @@ static int run(sqlite3 *sql, const char *text, int to, struct err *err)
                    to, sqlite3_errmsg(sql));
 }
 
-static int count_lost(sqlite3 *sql, const struct schema_step *step, int64_t *count, struct err *err)
-{
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(sql, step->lost_count, -1, &statement, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(statement);
-    if (rc == SQLITE_ROW)
-        *count = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    if (rc == SQLITE_ROW)
-        return 0;
-    return err_set(err, ERR_INTERNAL, "store: counting what a step back would lose: %s",
-                   sqlite3_errmsg(sql));
-}
-
 // `version` is the step that is undone.
 static int step_down(sqlite3 *sql, const struct schema_step *step, int version, bool discard,
                      struct err *err)
@@ -54,7 +48,8 @@ static int step_down(sqlite3 *sql, const struct schema_step *step, int version, 
                        "store: schema %d is the oldest that one can go back to: there is no way "
                        "back from step %d (%s)",
                        version, version, step->summary);
-    if (step->lost && count_lost(sql, step, &lost, err) < 0)
+    if (step->lost &&
+        read_number(sql, step->lost_count, "counting what a step back would lose", &lost, err) < 0)
         return -1;
     if (lost > 0 && !discard)
         return err_set(err, ERR_CONFLICT,
