@@ -131,15 +131,15 @@ static bool take(void *arg, struct json object)
     return true;
 }
 
-static struct str filter_of(struct cli *cli, struct str project_id, struct str name)
+struct str lookup_filter(struct cli *cli, struct str project_id, const char *key, struct str value)
 {
     _cleanup_buf_ struct buf filter = BUF_INIT(64 * 1024);
     struct json_writer w = JSON_WRITER(&filter);
     json_w_object(&w);
     if (project_id.at)
         json_w_pair_str(&w, "projectId", project_id);
-    if (name.at)
-        json_w_pair_str(&w, "name", name);
+    if (value.at)
+        json_w_pair_str(&w, key, value);
     json_w_object_end(&w);
     return arena_copy(cli->arena, buf_str(&filter));
 }
@@ -154,7 +154,7 @@ int lookup_in_project(struct cli *cli, const char *kind, struct str project_id, 
 {
     struct named named = {.cli = cli, .name = name};
     struct page_query query = {.resource = resource_of(kind),
-                               .filter = filter_of(cli, project_id, name)};
+                               .filter = lookup_filter(cli, project_id, "name", name)};
     if (page_each(cli, &query, take, &named, err))
         return -1;
     *found = named.count > 0;
@@ -174,7 +174,7 @@ static int not_there(struct cli *cli, const char *kind, struct named *named, str
                      struct err *err)
 {
     struct page_query all = {.resource = resource_of(kind),
-                             .filter = filter_of(cli, project_id, STR_NONE)};
+                             .filter = lookup_filter(cli, project_id, "name", STR_NONE)};
     struct err ignored = ERR_INIT;
     named->near = near_start(named->name);
     named->places = NULL;
@@ -202,7 +202,7 @@ int lookup_named(struct cli *cli, const char *kind, const char *name, struct jso
         return -1;
     *err = ERR_INIT;
     struct page_query query = {.resource = resource_of(kind),
-                               .filter = filter_of(cli, project_id, named.name)};
+                               .filter = lookup_filter(cli, project_id, "name", named.name)};
     if (page_each(cli, &query, take, &named, err))
         return -1;
     if (named.count == 0)

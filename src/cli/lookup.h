@@ -7,6 +7,9 @@
 #include "base/json.h"
 #include "cli/cli.h"
 
+// A list's filter: what belongs to the project and has this value for the key; an absent one: any.
+struct str lookup_filter(struct cli *cli, struct str project_id, const char *key, struct str value);
+
 // The chosen project's id (--project, DROVER_PROJECT, the context's); absent when none is chosen.
 MUST_CHECK int lookup_project_chosen(struct cli *cli, struct str *id, struct err *err);
 // The project that something new goes to: the chosen one, or the only one there is; none at all:

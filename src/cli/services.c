@@ -51,19 +51,6 @@ static bool add(void *arg, struct json object)
     return true;
 }
 
-static struct str filter_text(struct cli *cli, struct str project_id, struct str package_id)
-{
-    _cleanup_buf_ struct buf filter = BUF_INIT(64 * 1024);
-    struct json_writer w = JSON_WRITER(&filter);
-    json_w_object(&w);
-    if (project_id.at)
-        json_w_pair_str(&w, "projectId", project_id);
-    if (package_id.at)
-        json_w_pair_str(&w, "packageId", package_id);
-    json_w_object_end(&w);
-    return arena_copy(cli->arena, buf_str(&filter));
-}
-
 static int list(struct cli *cli, const struct listing_spec *spec, struct page_query *query,
                 struct str package_id)
 {
@@ -71,7 +58,7 @@ static int list(struct cli *cli, const struct listing_spec *spec, struct page_qu
     struct str project_id;
     if (lookup_project_chosen(cli, &project_id, &err))
         return cli_fail(cli, &err);
-    query->filter = filter_text(cli, project_id, package_id);
+    query->filter = lookup_filter(cli, project_id, "packageId", package_id);
     query->stream = true;
     struct listing *listing = listing_begin(cli, spec);
     if (page_each(cli, query, add, listing, &err))
