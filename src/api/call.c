@@ -279,8 +279,6 @@ void call_run(struct call *call, enum op_mode mode, int (*fn)(struct call *call,
     state->fn = fn;
     state->done = done;
     state->job = (struct store_job){.work = job_work, .done = job_done, .arg = state};
-    if (mode == OP_WRITE_LAZY)
-        state->job.flags |= STORE_LAZY;
     if (mode == OP_READ)
         store_read(store, &state->job);
     else

@@ -133,7 +133,7 @@ static void ending_run(struct dispatch *d, const struct attempt_end *end, bool q
     ending->queued = queued;
     map_put(d->ending, ending->end.ref.id, ending);
     log_ends_hold(d->config.platform->log_ends, ending->end.ref.id);
-    op_run(d->config.platform, OP_WRITE, ending_work, ending_done, ending);
+    op_run(d->config.platform, OP_RECORD, ending_work, ending_done, ending);
 }
 
 void ending_submit(struct dispatch *d, const struct attempt_end *end) { ending_run(d, end, false); }
@@ -151,7 +151,7 @@ void endings_retry(struct dispatch *d)
     for (struct list *node; (node = list_pop_front(&d->endings));)
         list_push_back(&todo, node);
     for (struct list *node; (node = list_pop_front(&todo));)
-        op_run(d->config.platform, OP_WRITE, ending_work, ending_done,
+        op_run(d->config.platform, OP_RECORD, ending_work, ending_done,
                list_entry(node, struct ending, node));
 }
 
@@ -271,7 +271,7 @@ void lease_record_results(struct dispatch *d, struct dispatch_exchange *exchange
     }
     exchange->results_pending = 1;
     exchange->jobs++;
-    op_run(d->config.platform, OP_WRITE, recording_work, recording_done, recording);
+    op_run(d->config.platform, OP_RECORD, recording_work, recording_done, recording);
 }
 
 // ── progress ─────────────────────────────────────────────────────────────────────────────────
@@ -319,7 +319,7 @@ void lease_record_progress(struct dispatch *d, struct dispatch_exchange *exchang
         return;
     }
     exchange->jobs++;
-    op_run(d->config.platform, OP_WRITE_LAZY, progress_work, progress_done, job);
+    op_run(d->config.platform, OP_RECORD_LAZY, progress_work, progress_done, job);
 }
 
 // ── starts ───────────────────────────────────────────────────────────────────────────────────
@@ -385,13 +385,13 @@ void lease_record_starts(struct dispatch *d)
             start->fence = lease->fence;
             start->at = lease->started_at;
             if (starts->count == START_BATCH) {
-                op_run(d->config.platform, OP_WRITE_LAZY, starts_work, starts_done, starts);
+                op_run(d->config.platform, OP_RECORD_LAZY, starts_work, starts_done, starts);
                 starts = NULL;
             }
         }
     }
     if (starts)
-        op_run(d->config.platform, OP_WRITE_LAZY, starts_work, starts_done, starts);
+        op_run(d->config.platform, OP_RECORD_LAZY, starts_work, starts_done, starts);
 }
 
 // Terminated while queued.

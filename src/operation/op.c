@@ -139,8 +139,10 @@ void op_run(const struct platform *platform, enum op_mode mode, op_fn fn, op_don
     run->done = done;
     run->arg = arg;
     run->job = (struct store_job){.work = run_work, .done = run_done, .arg = run};
-    if (mode == OP_WRITE_LAZY)
+    if (mode == OP_WRITE_LAZY || mode == OP_RECORD_LAZY)
         run->job.flags |= STORE_LAZY;
+    if (mode == OP_RECORD || mode == OP_RECORD_LAZY)
+        run->job.flags |= STORE_AHEAD;
     if (mode == OP_READ)
         store_read(platform->store, &run->job);
     else

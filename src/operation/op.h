@@ -111,7 +111,13 @@ void op_publish(struct op *op);
 // Runs fn as a store job and done on the loop: events first, then done. For everything that is not
 // an API call (controllers, dispatch); the API has the same inside (api/call.h). The arena is freed
 // after done. Loop thread.
-enum op_mode { OP_READ, OP_WRITE, OP_WRITE_LAZY };
+enum op_mode {
+    OP_READ,
+    OP_WRITE,
+    OP_WRITE_LAZY,   // may wait for company (STORE_LAZY)
+    OP_RECORD,       // what agents did: goes before callers' new work (STORE_AHEAD)
+    OP_RECORD_LAZY,  // both
+};
 typedef int (*op_fn)(struct op *op, void *arg, struct err *err);
 typedef void (*op_done_fn)(void *arg, struct err *err);
 void op_run(const struct platform *platform, enum op_mode mode, op_fn fn, op_done_fn done,

@@ -33,6 +33,8 @@ struct store *store_open(const struct store_config *given, struct err *err)
         config.lazy_ms = 100;
     if (config.group_max <= 0)
         config.group_max = 512;
+    if (config.group_us <= 0)
+        config.group_us = 5000;
     const struct store_driver *driver = find_driver(config.driver);
     if (!driver) {
         err_set(err, ERR_BAD_INPUT, "store driver '%s' is unknown; use sqlite or memory",

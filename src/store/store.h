@@ -2,12 +2,15 @@
 // store/store: makes state durable. One interface; sqlite (default) and memory (tests) pass the
 // same contract suite, a PostgreSQL store will too.
 //
-// Work reaches the store as jobs. One writer thread takes every write job waiting at that moment,
+// Work reaches the store as jobs. One writer thread takes the write jobs waiting at that moment,
 // runs each in a savepoint of one transaction (a failing job undoes itself, never its group),
 // commits once, and posts all results to the loop in commit order: there is no fixed window, the
-// next group is what queued up while the last one was synced. Reader threads run read jobs on
-// snapshots; no read waits for a write. An error of the commit itself fails the whole group with
-// ERR_UNAVAILABLE; an fsync error stops the writer for good (store_failed), it is never retried.
+// next group is what queued up while the last one was synced. Jobs in a hurry (STORE_AHEAD) are
+// taken before the others; the others fill a group only for a while, so that a flood of new work
+// never keeps the ends of old work waiting. Jobs of one kind keep their order. Reader threads run
+// read jobs on snapshots; no read waits for a write. An error of the commit itself fails the whole
+// group with ERR_UNAVAILABLE; an fsync error stops the writer for good (store_failed), it is never
+// retried.
 #ifndef DROVER_STORE_STORE_H
 #define DROVER_STORE_STORE_H
 
@@ -30,6 +33,8 @@ struct store_config {
     int64_t readers;     // threads for reads, default 2
     int64_t lazy_ms;     // a lazy job waits at most this long for company; default 100
     int64_t group_max;   // jobs of one commit, default 512
+    int64_t group_us;    // after so long (or twice the last sync) a group takes no more jobs that
+                         // are not ahead; default 5000
     struct loop *loop;   // where done callbacks run
     struct log *log;
     void (*on_fatal)(
@@ -47,6 +52,7 @@ void store_close(
 enum store_job_flags {
     STORE_LAZY = 1 << 0,    // needs no commit of its own: rides with the next group
     STORE_SINGLE = 1 << 1,  // work is one statement: needs no savepoint
+    STORE_AHEAD = 1 << 2,   // goes before those that are not: it ends or makes room
 };
 
 struct store_job {           // belongs to the caller until done ran

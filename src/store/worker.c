@@ -29,9 +29,9 @@ struct workers {
 
     pthread_mutex_t lock;
     pthread_cond_t write_ready, read_ready, waited_ready;
-    struct jobs writes, reads;  // guarded by lock, as all down to `stopping`
-    int64_t write_count;
-    int64_t urgent;   // of the waiting writes: those that are not lazy
+    struct jobs ahead, writes, reads;  // guarded by lock, as all down to `stopping`
+    int64_t write_count;               // in ahead and writes
+    int64_t urgent;                    // of the waiting writes: those that are not lazy
     int64_t lazy_at;  // ms, monotonic: when the oldest lazy one must go; 0: none waits
     bool writer_asleep;
     bool rested;        // the writer gave its memory back since it last worked
@@ -42,6 +42,7 @@ struct workers {
     atomic_int_fast64_t backlog;
     atomic_bool failed;
 
+    int64_t sync_us;  // what the last commit took; the writer's own
     struct tx *writer;
     pthread_t writer_thread;
     bool writer_started;
@@ -52,12 +53,14 @@ struct workers {
     bool service_queued;
 };
 
-static int64_t mono_ms(void)
+static int64_t mono_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
+
+static int64_t mono_ms(void) { return mono_us() / 1000; }
 
 // ── results ──────────────────────────────────────────────────────────────────────────────────
 
@@ -125,28 +128,57 @@ static void wait_for_writes(struct workers *workers)
     workers->rested = false;
 }
 
-// The next group in order of arrival; NULL when the store closes and nothing is left.
-static struct store_job *take_group(struct workers *workers, int64_t *count)
+// Moves up to `most` jobs over. The lock is held.
+static int64_t take_from(struct workers *workers, struct jobs *from, int64_t most,
+                         struct jobs *group)
+{
+    int64_t count = 0;
+    for (struct store_job *job; count < most && (job = jobs_pop(from)); count++) {
+        workers->urgent -= !(job->flags & STORE_LAZY);
+        jobs_push(group, job);
+    }
+    workers->write_count -= count;
+    return count;
+}
+
+// The next group: what is ahead, then the others, each in order of arrival. However much is ahead,
+// one of the others gets in. NULL when the store closes and nothing is left.
+static struct store_job *take_group(struct workers *workers)
 {
     struct jobs group;
     jobs_init(&group);
-    *count = 0;
+    int64_t most = workers->config.group_max;
     pthread_mutex_lock(&workers->lock);
     wait_for_writes(workers);
-    while (*count < workers->config.group_max) {
-        struct store_job *job = jobs_pop(&workers->writes);
-        if (!job)
-            break;
-        workers->write_count--;
-        workers->urgent -= !(job->flags & STORE_LAZY);
-        jobs_push(&group, job);
-        ++*count;
-    }
+    int64_t others = workers->writes.first && most > 1;
+    int64_t count = take_from(workers, &workers->ahead, most - others, &group);
+    take_from(workers, &workers->writes, most - count, &group);
     // What is left was too much for one group, so the next one starts at once.
     if (workers->write_count == 0)
         workers->lazy_at = 0;
     pthread_mutex_unlock(&workers->lock);
     return group.first;
+}
+
+// The group has run long enough: the jobs from first on come first in the next one, which starts
+// at once.
+static void put_back(struct workers *workers, struct store_job *first)
+{
+    struct jobs back;
+    jobs_init(&back);
+    pthread_mutex_lock(&workers->lock);
+    for (struct store_job *job = first, *next; job; job = next) {
+        next = job->next;
+        workers->urgent += !(job->flags & STORE_LAZY);
+        workers->write_count++;
+        jobs_push(&back, job);
+    }
+    workers->lazy_at = mono_ms();
+    if (!workers->writes.first)
+        workers->writes.last = back.last;
+    *back.last = workers->writes.first;
+    workers->writes.first = back.first;
+    pthread_mutex_unlock(&workers->lock);
 }
 
 static void fail_jobs(struct store_job *first, const struct store_job *end, const struct err *err)
@@ -206,7 +238,10 @@ static void commit_jobs(struct workers *workers, struct store_job *first)
 {
     struct err err = ERR_INIT;
     bool fatal = false;
-    if (workers->driver->commit(workers->writer, &fatal, &err) == 0)
+    int64_t began = mono_us();
+    int rc = workers->driver->commit(workers->writer, &fatal, &err);
+    workers->sync_us = mono_us() - began;
+    if (rc == 0)
         return;
     fail_jobs(first, NULL, &err);
     if (fatal)
@@ -215,6 +250,18 @@ static void commit_jobs(struct workers *workers, struct store_job *first)
         log_error(workers->config.log, "store", "%s", err.message);
 }
 
+// Whether the group is better committed before this next job of it: results of its first jobs have
+// waited long, and so has what came meanwhile and is ahead.
+static bool group_is_over(const struct workers *workers, const struct store_job *next,
+                          int64_t began_us)
+{
+    int64_t most = workers->config.group_us;
+    if (most < 2 * workers->sync_us)
+        most = 2 * workers->sync_us;
+    return next && !(next->flags & STORE_AHEAD) && mono_us() - began_us > most;
+}
+
+// Runs and commits the jobs of the group, or its first ones; the others are put back.
 static void run_group(struct workers *workers, struct store_job *group)
 {
     const struct store_driver *driver = workers->driver;
@@ -231,10 +278,16 @@ static void run_group(struct workers *workers, struct store_job *group)
         return;
     }
     struct store_job *first = group;  // of those that the open transaction holds
+    int64_t began = mono_us();
     for (struct store_job *job = group; job; job = job->next) {
         run_in_savepoint(driver, job, tx);
-        if (driver->alive(tx))
+        if (driver->alive(tx)) {
+            if (group_is_over(workers, job->next, began)) {
+                put_back(workers, job->next);
+                job->next = NULL;
+            }
             continue;
+        }
         // The failure took the whole transaction with it: nothing of it was kept.
         err = job->err;
         if (err.kind == ERR_NONE)
@@ -279,8 +332,7 @@ static void *writer_main(void *arg)
 {
     struct workers *workers = arg;
     for (;;) {
-        int64_t count;
-        struct store_job *group = take_group(workers, &count);
+        struct store_job *group = take_group(workers);
         if (!group) {
             pthread_mutex_lock(&workers->lock);
             bool end = workers->stopping && workers->write_count == 0;
@@ -290,6 +342,9 @@ static void *writer_main(void *arg)
             continue;
         }
         run_group(workers, group);
+        int64_t count = 0;
+        for (const struct store_job *job = group; job; job = job->next)
+            count++;
         atomic_fetch_sub(&workers->backlog, count);
         hand_out(workers, group);
         after_group(workers);
@@ -344,7 +399,7 @@ static void *reader_main(void *arg)
 
 static void job_reset(struct store_job *job, unsigned flags)
 {
-    job->flags = (job->flags & (STORE_LAZY | STORE_SINGLE)) | flags;
+    job->flags = (job->flags & (STORE_LAZY | STORE_SINGLE | STORE_AHEAD)) | flags;
     job->err.kind = ERR_NONE;
     job->err.retry_after = 0;
     job->err.field[0] = job->err.message[0] = '\0';
@@ -368,7 +423,7 @@ static void queue_write(struct workers *workers, struct store_job *job)
     atomic_fetch_add(&workers->backlog, 1);
     int64_t lazy_at = lazy ? mono_ms() + workers->config.lazy_ms : 0;
     pthread_mutex_lock(&workers->lock);
-    jobs_push(&workers->writes, job);
+    jobs_push(job->flags & STORE_AHEAD ? &workers->ahead : &workers->writes, job);
     workers->write_count++;
     workers->urgent += !lazy;
     bool wake = !lazy || workers->write_count >= workers->config.group_max;
@@ -447,6 +502,7 @@ static struct workers *workers_new(const struct store_driver *driver,
     pthread_cond_init(&workers->read_ready, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&workers->waited_ready, NULL);
+    jobs_init(&workers->ahead);
     jobs_init(&workers->writes);
     jobs_init(&workers->reads);
     workers->reader_count = (size_t)config->readers;

@@ -19,6 +19,23 @@
 #include "net/loop.h"
 #include "store/store.h"
 
+// Both take `struct err *err` from where they stand.
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != 0) {                                                                         \
+            print_error("%s: %s\n", #call, err->message);                                          \
+            fail();                                                                                \
+        }                                                                                          \
+    } while (0)
+#define FAILS(wanted, call)                                                                        \
+    do {                                                                                           \
+        *err = ERR_INIT;                                                                           \
+        assert_int_equal((call), -1);                                                              \
+        assert_int_equal(err->kind, (wanted));                                                     \
+        assert_true(err->message[0] != '\0');                                                      \
+        *err = ERR_INIT;                                                                           \
+    } while (0)
+
 struct fixture {
     char folder[64];
     struct loop *loop;
@@ -92,6 +109,46 @@ static inline void fixture_run(struct fixture *fixture)
 }
 
 static inline void fixture_stop(struct fixture *fixture) { fixture->stop = true; }
+
+// ── now: a job's work given as a function of the fixture ─────────────────────────────────────
+
+typedef int work_fn(struct tx *tx, struct fixture *fixture, struct err *err);
+struct call {
+    work_fn *work;
+    struct fixture *fixture;
+};
+
+static inline int run_call(struct tx *tx, void *arg, struct err *err)
+{
+    struct call *call = arg;
+    return call->work(tx, call->fixture, err);
+}
+
+static inline int write_now(struct fixture *fixture, work_fn *work, struct err *err)
+{
+    return store_write_now(fixture->store, run_call, &(struct call){work, fixture}, err);
+}
+
+static inline int read_now(struct fixture *fixture, work_fn *work, struct err *err)
+{
+    return store_read_now(fixture->store, run_call, &(struct call){work, fixture}, err);
+}
+
+static inline struct execution execution_of(const char *id, const char *service, int64_t created_at)
+{
+    struct execution row;
+    entity_clear(&execution_entity, &row);
+    row.id = str_of(id);
+    row.service_id = str_of(service);
+    row.project_id = STR("p");
+    row.status = STR("created");
+    row.input = STR("{\"a\":0.1,\"b\":1180591620717411303424}");
+    row.fence = 0;
+    row.attempts = 0;
+    row.percent = 0;
+    row.created_at = row.updated_at = created_at;
+    return row;
+}
 
 static inline void fixture_free(struct fixture *fixture)
 {

@@ -1,28 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One suite for every store driver.
+// One suite for every store driver: rows, and the life of an execution.
 #include "store_fixture.h"
-
-#include <pthread.h>
-#include <sqlite3.h>
-#include <stdatomic.h>
-#include <sys/wait.h>
-
-// Both take `struct err *err` from where they stand.
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != 0) {                                                                         \
-            print_error("%s: %s\n", #call, err->message);                                          \
-            fail();                                                                                \
-        }                                                                                          \
-    } while (0)
-#define FAILS(wanted, call)                                                                        \
-    do {                                                                                           \
-        *err = ERR_INIT;                                                                           \
-        assert_int_equal((call), -1);                                                              \
-        assert_int_equal(err->kind, (wanted));                                                     \
-        assert_true(err->message[0] != '\0');                                                      \
-        *err = ERR_INIT;                                                                           \
-    } while (0)
 
 static const char *driver;  // of the suite that runs
 
@@ -40,22 +18,6 @@ static int teardown(void **state)
 
 // ── rows to play with ────────────────────────────────────────────────────────────────────────
 
-static struct execution execution_of(const char *id, const char *service, int64_t created_at)
-{
-    struct execution row;
-    entity_clear(&execution_entity, &row);
-    row.id = str_of(id);
-    row.service_id = str_of(service);
-    row.project_id = STR("p");
-    row.status = STR("created");
-    row.input = STR("{\"a\":0.1,\"b\":1180591620717411303424}");
-    row.fence = 0;
-    row.attempts = 0;
-    row.percent = 0;
-    row.created_at = row.updated_at = created_at;
-    return row;
-}
-
 static struct item item_of(const char *id, const char *filename, const char *metadata)
 {
     struct item row;
@@ -65,30 +27,6 @@ static struct item item_of(const char *id, const char *filename, const char *met
     row.filename = str_of(filename);
     row.metadata = str_of(metadata);
     return row;
-}
-
-// ── now: a job's work given as a function of the fixture ─────────────────────────────────────
-
-typedef int work_fn(struct tx *tx, struct fixture *fixture, struct err *err);
-struct call {
-    work_fn *work;
-    struct fixture *fixture;
-};
-
-static int run_call(struct tx *tx, void *arg, struct err *err)
-{
-    struct call *call = arg;
-    return call->work(tx, call->fixture, err);
-}
-
-static int write_now(struct fixture *fixture, work_fn *work, struct err *err)
-{
-    return store_write_now(fixture->store, run_call, &(struct call){work, fixture}, err);
-}
-
-static int read_now(struct fixture *fixture, work_fn *work, struct err *err)
-{
-    return store_read_now(fixture->store, run_call, &(struct call){work, fixture}, err);
 }
 
 // ── rows ─────────────────────────────────────────────────────────────────────────────────────
@@ -570,104 +508,7 @@ static void test_blob_used(void **state)
     OK(write_now(f, use_blob, err));
 }
 
-// ── jobs ─────────────────────────────────────────────────────────────────────────────────────
-
-#define JOBS 200
-
-struct counted {
-    struct store_job job;
-    struct fixture *fixture;
-    int number;
-    bool fails;
-    int *finished;  // how many are done; the last one stops the loop
-    int done_at;
-};
-
-static int counted_work(struct tx *tx, void *arg, struct err *err)
-{
-    struct counted *counted = arg;
-    char id[16];
-    snprintf(id, sizeof(id), "e%03d", counted->number);
-    struct execution row = execution_of(id, "s", counted->number);
-    if (tx_insert(tx, &execution_entity, &row, err) < 0)
-        return -1;
-    return counted->fails ? err_set(err, ERR_BAD_INPUT, "number %d", counted->number) : 0;
-}
-
-static void counted_done(void *arg, struct err *err)
-{
-    struct counted *counted = arg;
-    if (counted->fails) {
-        assert_int_equal(err->kind, ERR_BAD_INPUT);
-        char wanted[32];
-        snprintf(wanted, sizeof(wanted), "number %d", counted->number);
-        assert_string_equal(err->message, wanted);
-    } else {
-        assert_int_equal(err->kind, ERR_NONE);
-    }
-    counted->done_at = (*counted->finished)++;
-    if (*counted->finished == JOBS)
-        fixture_stop(counted->fixture);
-}
-
-static int count_all(struct tx *tx, struct fixture *fixture, struct err *err)
-{
-    int64_t count;
-    if (tx_count(tx, &execution_entity, NULL, &count, err) < 0)
-        return -1;
-    fixture->fatals = (int)count;
-    return 0;
-}
-
-// A failing job undoes itself, never its group; callbacks come in order of arrival.
-static void test_jobs(void **state)
-{
-    struct fixture *f = *state;
-    struct err failure = ERR_INIT, *err = &failure;
-    struct counted jobs[JOBS];
-    int finished = 0;
-    for (int i = 0; i < JOBS; i++) {
-        jobs[i] = (struct counted){.job = {.work = counted_work, .done = counted_done},
-                                   .fixture = f,
-                                   .number = i,
-                                   .fails = i % 7 == 3,
-                                   .finished = &finished};
-        jobs[i].job.arg = &jobs[i];
-        jobs[i].job.flags = i % 5 == 0 ? STORE_LAZY : 0;
-        store_write(f->store, &jobs[i].job);
-    }
-    fixture_run(f);
-    int kept = 0;
-    for (int i = 0; i < JOBS; i++) {
-        assert_int_equal(jobs[i].done_at, i);
-        kept += !jobs[i].fails;
-    }
-    assert_int_equal(store_backlog(f->store), 0);
-    OK(read_now(f, count_all, err));
-    assert_int_equal(f->fatals, kept);
-}
-
-static void stop_loop(void *arg, struct err *err)
-{
-    assert_int_equal(err->kind, ERR_NONE);
-    fixture_stop(((struct counted *)arg)->fixture);
-}
-
-// A lazy job alone is committed too, after a while.
-static void test_lazy_alone(void **state)
-{
-    struct fixture *f = *state;
-    struct err failure = ERR_INIT, *err = &failure;
-    int finished = 0;
-    struct counted lazy = {.job = {.work = counted_work, .done = stop_loop, .flags = STORE_LAZY},
-                           .fixture = f,
-                           .finished = &finished};
-    lazy.job.arg = &lazy;
-    store_write(f->store, &lazy.job);
-    fixture_run(f);
-    OK(read_now(f, count_all, err));
-    assert_int_equal(f->fatals, 1);
-}
+// ── jobs that fail ───────────────────────────────────────────────────────────────────────────
 
 static int two_then_fail(struct tx *tx, struct fixture *fixture, struct err *err)
 {
@@ -703,75 +544,6 @@ static void test_undo(void **state)
     OK(read_now(f, items_unchanged, err));
 }
 
-// What was queued is done before the store closes, callbacks included.
-static void test_close_finishes(void **state)
-{
-    struct fixture *f = *state;
-    struct counted jobs[50];
-    int finished = 0;
-    for (int i = 0; i < 50; i++) {
-        jobs[i] = (struct counted){.job = {.work = counted_work, .done = counted_done},
-                                   .fixture = f,
-                                   .number = i,
-                                   .finished = &finished};
-        jobs[i].job.arg = &jobs[i];
-        jobs[i].job.flags = i % 2 ? STORE_LAZY : STORE_SINGLE;
-        store_write(f->store, &jobs[i].job);
-    }
-    store_close(f->store);
-    f->store = NULL;
-    assert_int_equal(finished, 50);
-}
-
-struct parallel_read {
-    struct store_job job;
-    struct fixture *fixture;
-    int *finished;
-};
-
-static int count_work(struct tx *tx, void *arg, struct err *err)
-{
-    (void)arg;
-    int64_t before, after;
-    if (tx_count(tx, &execution_entity, NULL, &before, err) < 0)
-        return -1;
-    usleep(200);
-    if (tx_count(tx, &execution_entity, NULL, &after, err) < 0)
-        return -1;
-    return before == after ? 0 : err_set(err, ERR_INTERNAL, "a snapshot changed");
-}
-
-static void read_done(void *arg, struct err *err)
-{
-    struct parallel_read *read = arg;
-    assert_int_equal(err->kind, ERR_NONE);
-    if (++*read->finished == JOBS)
-        fixture_stop(read->fixture);
-}
-
-// Readers see one state from their beginning to their end, while writers go on.
-static void test_snapshots(void **state)
-{
-    struct fixture *f = *state;
-    struct counted writes[JOBS / 2];
-    struct parallel_read reads[JOBS / 2];
-    int finished = 0;
-    for (int i = 0; i < JOBS / 2; i++) {
-        writes[i] = (struct counted){.job = {.work = counted_work, .done = counted_done},
-                                     .fixture = f,
-                                     .number = i,
-                                     .finished = &finished};
-        writes[i].job.arg = &writes[i];
-        store_write(f->store, &writes[i].job);
-        reads[i] = (struct parallel_read){
-            .job = {.work = count_work, .done = read_done}, .fixture = f, .finished = &finished};
-        reads[i].job.arg = &reads[i];
-        store_read(f->store, &reads[i].job);
-    }
-    fixture_run(f);
-    assert_int_equal(finished, JOBS);
-}
-
 #define SUITE_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 static int run_suite(const char *name)
@@ -787,11 +559,7 @@ static int run_suite(const char *name)
         SUITE_TEST(test_execution_life),
         SUITE_TEST(test_open_executions),
         SUITE_TEST(test_blob_used),
-        SUITE_TEST(test_jobs),
-        SUITE_TEST(test_lazy_alone),
         SUITE_TEST(test_undo),
-        SUITE_TEST(test_close_finishes),
-        SUITE_TEST(test_snapshots),
     };
     driver = name;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -184,7 +184,7 @@ void stage_forget(struct loop *loop)
 struct workers {
     const struct store_driver *driver;
     struct tx *writer, *reader;
-    struct jobs writes, reads;
+    struct jobs ahead, writes, reads;
     struct jobs committed, answered;  // done, not yet told: a read may be told after later commits
     void (*on_write)(void *arg, struct tx *tx);
     void *arg;
@@ -206,6 +206,7 @@ struct workers *workers_start(const struct store_driver *driver, struct store_db
     (void)config;
     struct workers *workers = mem_alloc(sizeof(*workers));
     workers->driver = driver;
+    jobs_init(&workers->ahead);
     jobs_init(&workers->writes);
     jobs_init(&workers->reads);
     jobs_init(&workers->committed);
@@ -268,16 +269,24 @@ static void job_refuse(struct store_job *job)
     err_set(&job->err, ERR_UNAVAILABLE, "the simulated disk said no");
 }
 
+// Those ahead go before the others, unless these were taken before those came.
+static struct store_job *next_write(struct workers *workers)
+{
+    struct store_job *job = stage_chance(80) ? jobs_pop(&workers->ahead) : NULL;
+    job = job ? job : jobs_pop(&workers->writes);
+    return job ? job : jobs_pop(&workers->ahead);
+}
+
 bool stage_commit(struct workers *workers, size_t count, bool fail)
 {
     const struct store_driver *driver = workers->driver;
     struct err err = ERR_INIT;
     bool fatal = false;
-    if (!workers->writes.first)
+    if (!workers->writes.first && !workers->ahead.first)
         return false;
     if (!fail)
         must(driver->begin(workers->writer, &err), &err);
-    for (struct store_job *job; count-- > 0 && (job = jobs_pop(&workers->writes));) {
+    for (struct store_job *job; count-- > 0 && (job = next_write(workers));) {
         if (fail)
             job_refuse(job);
         else
@@ -326,6 +335,7 @@ void stage_kill(struct workers *workers)
     for (bool more = true; more;) {
         struct store_job *job = jobs_pop(&workers->committed);
         job = job ? job : jobs_pop(&workers->answered);
+        job = job ? job : jobs_pop(&workers->ahead);
         job = job ? job : jobs_pop(&workers->writes);
         job = job ? job : jobs_pop(&workers->reads);
         more = job != NULL;
@@ -338,7 +348,7 @@ void stage_kill(struct workers *workers)
 
 void workers_write(struct workers *workers, struct store_job *job)
 {
-    jobs_push(&workers->writes, job);
+    jobs_push(job->flags & STORE_AHEAD ? &workers->ahead : &workers->writes, job);
 }
 
 void workers_read(struct workers *workers, struct store_job *job)
