@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // How many executions there are, by project, service, function and status: kept in a table, so that
-// a count of ten million reads a few rows. Triggers of the writer's connection see every change of
-// the executions and note it here; the sums are written with the commit. The changes of a job that
-// is undone are taken back.
+// a count of ten million reads a few rows. A hook of the writer's connection sees every change of
+// the executions and notes it here; the sums are written with the commit. The changes of a job that
+// is undone are taken back. (Triggers would do, but a statement with triggers keeps a journal of
+// its own, which costs more than the insert.)
 #include "base/map.h"
 #include "base/mem.h"
 #include "store/sqlite/sqlite_internal.h"
@@ -12,10 +13,14 @@ struct change {
     int64_t by;
 };
 
+static const char *const columns[] = {"service_id", "function_name", "status", "project_id"};
+#define COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
 struct counts {
     struct arena *arena;  // of the open transaction
     struct map *index;    // struct change, by its key
     struct buf key;       // being looked up
+    int at[COLUMNS];      // of `columns`, in the table
     struct change **changes;
     size_t count, cap;
     // What the present job did, newest last: which change, and by how much.
@@ -26,48 +31,21 @@ struct counts {
     size_t noted_count, noted_cap;
 };
 
-// In the order of count_change's arguments; an absent text counts as the empty one.
-#define KEYS(row)                                                                                  \
-    "coalesce(" row ".service_id,''),coalesce(" row ".function_name,''),"                          \
-    "coalesce(" row ".status,''),coalesce(" row ".project_id,'')"
-
-static const char triggers[] =
-    "CREATE TEMP TRIGGER execution_inserted AFTER INSERT ON main.executions BEGIN "
-    "SELECT count_change(1," KEYS(
-        "new") "); END;"
-               "CREATE TEMP TRIGGER execution_deleted AFTER DELETE ON main.executions BEGIN "
-               "SELECT count_change(-1," KEYS(
-                   "old") "); END;"
-                          "CREATE TEMP TRIGGER execution_moved AFTER UPDATE OF "
-                          "status,service_id,function_name,project_id"
-                          " ON main.executions WHEN new.status IS NOT old.status OR new.service_id "
-                          "IS NOT old.service_id"
-                          " OR new.function_name IS NOT old.function_name OR new.project_id IS NOT "
-                          "old.project_id BEGIN "
-                          "SELECT count_change(-1," KEYS("old") "),count_change(1," KEYS(
-                              "new") "); END;";
-
-static struct str text_of(sqlite3_value *value)
-{
-    const char *at = (const char *)sqlite3_value_text(value);
-    return (struct str){at ? at : "", at ? (size_t)sqlite3_value_bytes(value) : 0};
-}
-
-static struct change *change_of(struct counts *counts, sqlite3_value **texts)
+static struct change *change_of(struct counts *counts, const struct str texts[COLUMNS])
 {
     buf_clear(&counts->key);
-    for (int i = 0; i < 4; i++) {
-        buf_add_str(&counts->key, text_of(texts[i]));
+    for (size_t i = 0; i < COLUMNS; i++) {
+        buf_add_str(&counts->key, texts[i]);
         buf_add_char(&counts->key, '\0');
     }
     struct change *change = map_get(counts->index, buf_str(&counts->key));
     if (change)
         return change;
     change = arena_new_of(counts->arena, struct change);
-    change->service_id = arena_copy(counts->arena, text_of(texts[0]));
-    change->function_name = arena_copy(counts->arena, text_of(texts[1]));
-    change->status = arena_copy(counts->arena, text_of(texts[2]));
-    change->project_id = arena_copy(counts->arena, text_of(texts[3]));
+    change->service_id = arena_copy(counts->arena, texts[0]);
+    change->function_name = arena_copy(counts->arena, texts[1]);
+    change->status = arena_copy(counts->arena, texts[2]);
+    change->project_id = arena_copy(counts->arena, texts[3]);
     change->key = arena_copy(counts->arena, buf_str(&counts->key));
     if (counts->count == counts->cap) {
         counts->cap = counts->cap ? counts->cap * 2 : 16;
@@ -78,12 +56,9 @@ static struct change *change_of(struct counts *counts, sqlite3_value **texts)
     return change;
 }
 
-static void count_change(sqlite3_context *context, int count, sqlite3_value **values)
+static void note(struct counts *counts, const struct str texts[COLUMNS], int64_t by)
 {
-    (void)count;
-    struct counts *counts = sqlite3_user_data(context);
-    int64_t by = sqlite3_value_int(values[0]);
-    struct change *change = change_of(counts, values + 1);
+    struct change *change = change_of(counts, texts);
     if (counts->noted_count == counts->noted_cap) {
         counts->noted_cap = counts->noted_cap ? counts->noted_cap * 2 : 64;
         counts->noted = mem_resize(counts->noted, counts->noted_cap * sizeof(*counts->noted));
@@ -92,18 +67,77 @@ static void count_change(sqlite3_context *context, int count, sqlite3_value **va
     counts->noted[counts->noted_count++] = (struct noted){change, by};
 }
 
+// The texts of the row before or after the change; an absent one counts as the empty one. False:
+// SQLite has no memory, and fails the statement itself.
+static bool read_texts(struct counts *counts, sqlite3 *sql,
+                       int (*read)(sqlite3 *, int, sqlite3_value **), struct str texts[COLUMNS])
+{
+    for (size_t i = 0; i < COLUMNS; i++) {
+        sqlite3_value *value;
+        if (read(sql, counts->at[i], &value) != SQLITE_OK)
+            return false;
+        const char *at = (const char *)sqlite3_value_text(value);
+        texts[i] = (struct str){at ? at : "", at ? (size_t)sqlite3_value_bytes(value) : 0};
+    }
+    return true;
+}
+
+static bool same_texts(const struct str a[COLUMNS], const struct str b[COLUMNS])
+{
+    for (size_t i = 0; i < COLUMNS; i++)
+        if (!str_eq(a[i], b[i]))
+            return false;
+    return true;
+}
+
+static void row_changes(void *arg, sqlite3 *sql, int op, const char *database, const char *table,
+                        sqlite3_int64 old_row, sqlite3_int64 new_row)
+{
+    struct counts *counts = arg;
+    struct str before[COLUMNS], after[COLUMNS];
+    (void)database;
+    (void)old_row;
+    (void)new_row;
+    if (strcmp(table, "executions") != 0)
+        return;
+    bool was = op != SQLITE_INSERT && read_texts(counts, sql, sqlite3_preupdate_old, before);
+    bool is = op != SQLITE_DELETE && read_texts(counts, sql, sqlite3_preupdate_new, after);
+    if (was && is && same_texts(before, after))
+        return;
+    if (was)
+        note(counts, before, -1);
+    if (is)
+        note(counts, after, 1);
+}
+
+// Where the table has the columns that count.
+static bool find_columns(struct counts *counts, sqlite3 *sql)
+{
+    sqlite3_stmt *statement;
+    size_t found = 0;
+    if (sqlite3_prepare_v2(sql, "SELECT cid,name FROM pragma_table_info('executions')", -1,
+                           &statement, NULL) != SQLITE_OK)
+        return false;
+    while (sqlite3_step(statement) == SQLITE_ROW)
+        for (size_t i = 0; i < COLUMNS; i++)
+            if (strcmp((const char *)sqlite3_column_text(statement, 1), columns[i]) == 0) {
+                counts->at[i] = sqlite3_column_int(statement, 0);
+                found++;
+            }
+    return sqlite3_finalize(statement) == SQLITE_OK && found == COLUMNS;
+}
+
 struct counts *counts_open(sqlite3 *sql)
 {
     struct counts *counts = mem_alloc(sizeof(*counts));
     counts->arena = arena_new();
     counts->index = map_new();
     counts->key = BUF_INIT(SIZE_MAX);
-    if (sqlite3_create_function_v2(sql, "count_change", 5, SQLITE_UTF8, counts, count_change, NULL,
-                                   NULL, NULL) == SQLITE_OK &&
-        sqlite3_exec(sql, "DELETE FROM execution_counts WHERE n=0", NULL, NULL, NULL) ==
-            SQLITE_OK &&
-        sqlite3_exec(sql, triggers, NULL, NULL, NULL) == SQLITE_OK)
+    if (find_columns(counts, sql) && sqlite3_exec(sql, "DELETE FROM execution_counts WHERE n=0",
+                                                  NULL, NULL, NULL) == SQLITE_OK) {
+        sqlite3_preupdate_hook(sql, row_changes, counts);
         return counts;
+    }
     counts_close(counts);
     return NULL;
 }
@@ -160,8 +194,7 @@ int counts_write(struct sqlite_tx *tx, struct err *err)
 
 bool counts_column(const struct field *field)
 {
-    static const char *const columns[] = {"service_id", "function_name", "status", "project_id"};
-    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+    for (size_t i = 0; i < COLUMNS; i++)
         if (field->column && strcmp(field->column, columns[i]) == 0)
             return true;
     return false;

@@ -5,6 +5,7 @@
 #ifndef DROVER_STORE_SQLITE_SQLITE_INTERNAL_H
 #define DROVER_STORE_SQLITE_SQLITE_INTERNAL_H
 
+#define SQLITE_ENABLE_PREUPDATE_HOOK  // declares what Debian's library has; see counts.c
 #include <sqlite3.h>
 #include <stdatomic.h>
 
