@@ -12,6 +12,8 @@
 // million ids before the next millisecond has to be begun.
 #define STEP_BITS 24
 
+#define RANDOM_AHEAD 64  // ids whose randomness is fetched at once
+
 void random_fill(void *at, size_t len)
 {
     char *to = at;
@@ -65,7 +67,9 @@ struct str id_new(int64_t now_ms, struct arena *arena)
 
 struct id_source {
     pthread_mutex_t lock;
-    uint64_t time, low;  // of the newest id, guarded by lock
+    uint64_t time, low;  // of the newest id; guarded by lock, as what follows
+    uint64_t random[RANDOM_AHEAD];
+    size_t random_left;
 };
 
 struct id_source *id_source_new(void)
@@ -85,8 +89,13 @@ void id_source_free(struct id_source *source)
 
 struct str id_next(struct id_source *source, int64_t now_ms, struct arena *arena)
 {
-    uint64_t now = now_ms < 0 ? 0 : (uint64_t)now_ms, low = random_bits(48);
+    uint64_t now = now_ms < 0 ? 0 : (uint64_t)now_ms;
     pthread_mutex_lock(&source->lock);
+    if (source->random_left == 0) {
+        random_fill(source->random, sizeof(source->random));
+        source->random_left = RANDOM_AHEAD;
+    }
+    uint64_t low = source->random[--source->random_left] >> 16;
     if (now > source->time) {
         source->time = now;
         source->low = low >> 1;  // leaves room to step

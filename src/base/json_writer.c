@@ -50,11 +50,31 @@ static void add_escape(struct buf *buf, unsigned char c)
     }
 }
 
+// How many of the bytes, in steps of eight, go out as they are: ASCII, no control characters,
+// quotes or backslashes. A byte of `x - each(n)` that is below zero has its top bit set.
+static size_t plain_ahead(const char *at, size_t len)
+{
+    const uint64_t each = UINT64_MAX / 0xFF, top = each * 0x80;
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8) {
+        uint64_t x, quote, slash;
+        memcpy(&x, at + i, 8);
+        quote = x ^ each * '"';
+        slash = x ^ each * '\\';
+        if ((x | (x - each * 0x20) | (quote - each) | (slash - each)) & top)
+            break;
+    }
+    return i;
+}
+
 static void add_quoted(struct buf *buf, struct str s)
 {
     buf_add_char(buf, '"');
     size_t done = 0, i = 0;  // the bytes from done to i go out as they are
     while (i < s.len) {
+        i += plain_ahead(s.at + i, s.len - i);
+        if (i == s.len)
+            break;
         unsigned char c = (unsigned char)s.at[i];
         size_t step = c < 0x80 ? 1 : str_utf8_step(s.at + i, s.len - i);
         if (step > 0 && c >= 0x20 && c != '"' && c != '\\') {
