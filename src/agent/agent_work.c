@@ -7,15 +7,16 @@
 #include "model/execution.h"
 #include "net/frame.h"
 
-// Executions that are short in the mean are asked for ahead, some times concurrency of them, so
-// that the runner has work while an exchange is under way.
+// Executions that are short in the mean are asked for ahead, so that the runner has work while an
+// exchange is under way: for each that may run as many as take AHEAD_US, at least one, at most
+// AHEAD_EACH; and of all AHEAD_MOST, or as many as may run.
 #define SHORT_US       50000
 #define TINY_US        2000
-#define AHEAD_SHORT    1
-#define AHEAD_TINY     4
-#define WAIT_MOST_MS   250  // a prefetched one that waits longer goes back
-#define REPORTS_AHEAD  4    // times concurrency: reports on their way that do not count as held
-#define REPORTS_LEAST  16
+#define AHEAD_US       16000
+#define AHEAD_EACH     16
+#define AHEAD_MOST     256
+#define WAIT_MOST_MS   250         // a prefetched one that waits longer goes back
+#define REPORTS_LEAST  16          // and so many more reports on their way do not count as held
 #define PROGRESS_TEXTS (1u << 20)  // bytes of a progress beside its output
 #define CANCEL_GRACE   30000       // ms, for a service that says no drain time
 
@@ -172,17 +173,25 @@ bool work_result_soon(const struct agent *agent)
            agent->slots.count[SLOT_RUNNING] > 0 && agent->slots.count[SLOT_QUEUED] == 0;
 }
 
+static int64_t at_most(int64_t n, int64_t most) { return n < most ? n : most; }
+
+static int64_t work_ahead(const struct agent *agent)
+{
+    int64_t concurrency = agent->assignment.concurrency, mean = agent->mean_us;
+    if (mean < 0 || mean >= SHORT_US)
+        return 0;
+    int64_t each = at_most(AHEAD_US / (mean + 1), AHEAD_EACH);
+    return each <= 1 || concurrency >= AHEAD_MOST ? concurrency
+                                                  : at_most(concurrency * each, AHEAD_MOST);
+}
+
 int64_t work_capacity(const struct agent *agent)
 {
     if (agent->life != LIFE_READY)
         return 0;
-    int64_t concurrency = agent->assignment.concurrency;
     int64_t reports = (int64_t)(agent->slots.count[SLOT_NEWS] + agent->slots.count[SLOT_SENT]);
-    int64_t most = concurrency * REPORTS_AHEAD + REPORTS_LEAST;
-    int64_t ahead = agent->mean_us < 0 || agent->mean_us >= SHORT_US ? 0
-                    : agent->mean_us >= TINY_US                      ? AHEAD_SHORT
-                                                                     : AHEAD_TINY;
-    return concurrency * (1 + ahead) + (reports < most ? reports : most);
+    int64_t wanted = agent->assignment.concurrency + work_ahead(agent);
+    return wanted + at_most(reports, wanted + REPORTS_LEAST);
 }
 
 // ── out ──────────────────────────────────────────────────────────────────────────────────────
