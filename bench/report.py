@@ -87,7 +87,7 @@ SECTIONS = (
     ("Round trips", "From the request to the result in the client's hands "
      "(`POST /executions/{{serviceId}}?waitUntilExecutionIsFinished=true`).", ("idle", "commits", "half-load")),
     ("Peers", "", ("celery", "celery-best", "dramatiq", "rq", "bullmq")),
-    ("Limits", "What the parts do by themselves.", ("disk", "store", "http", "runner")),
+    ("Limits", "What the parts do by themselves.", ("disk", "sqlite", "store", "http", "runner")),
     ("A long queue", "{queued:,} executions of a paused service wait while another service works.", ("queue",)),
     ("A long history", "{history:,} executions that have ended, over 90 days, eight services and ten functions.", ("history",)),
     ("Many services", "{services:,} services, half of them paused, half active without replicas.", ("services",)),
@@ -163,6 +163,9 @@ def summary(found):
     missed = [row for row in rows if row["verdict"] == "NOT MET"]
     lines = ["## Targets", f"{len(rows) - len(missed)} of {len(rows)} targets are met, "
              f"{sum(row['verdict'] == 'goal' for row in rows)} reach their goal."]
+    lines.append("The bounds were set on a machine where SQLite alone did 61,400 lives a second in groups of 100, and one "
+                 "life in 0.40 ms. \"Met for its limit\" says that this machine's SQLite (`sqlite`) is slower by that "
+                 "factor, and that Drover loses no more than it.")
     lines.append(table.markdown(rows, ["workload", *COLUMNS], lambda row: [row["title"], *cells(row)]))
     return "\n\n".join(lines)
 

@@ -24,6 +24,21 @@ def disk(context):
         return {"fdatasync/s": len(times) / sum(times), "p50 ms": sorted(times)[len(times) // 2] * 1e3}
 
 
+def sqlite(context):
+    """SQLite alone: a plain table, three synced commits for each group of executions (sqlite_floor.c)."""
+    with context.scratch() as folder:
+        text = run([program("sqlite_floor"), folder, min(1.5, context.sizes.seconds)])
+    found = {}
+    for group, rate, cpu, p50, p99 in re.findall(
+            r"groups of (\d+): (\d+) lives/s, ([\d.]+) us CPU each, p50 ([\d.]+) ms, p99 ([\d.]+) ms", text):
+        found.update({f"lives/s, groups of {group}": float(rate), f"CPU us/life, groups of {group}": float(cpu)})
+        if group == "1":
+            found.update({"p50 ms, groups of 1": float(p50), "p99 ms, groups of 1": float(p99)})
+    if not found:
+        raise Failed(f"sqlite_floor said: {text[-300:]}")
+    return found
+
+
 def store(context):
     """The store alone: whole lives of executions, so many in flight (store_bench.c)."""
     with context.scratch() as folder:

@@ -27,10 +27,18 @@ def rows(result, by_name):
         for figure, values in result["figures"].get(name, {}).items():
             one = {"workload": name, "title": workload.title, "kind": workload.kind, "figure": figure, **summary(values)}
             if target := workload.targets.get(figure):
-                one.update(must=target.must, goal=target.goal, most=target.most, verdict=target.verdict(one["median"]))
+                slower = target.slower(limit_of(result, target))
+                one.update(must=target.must, goal=target.goal, most=target.most,
+                           verdict=target.verdict(one["median"], slower))
             one["ratios"] = ratios(result, by_name, workload, figure, one["median"])
             found.append(one)
     return found
+
+
+def limit_of(result, target):
+    """This machine's own limit beside a target, measured in the same run; None when it was not."""
+    values = result["figures"].get(target.limit[0], {}).get(target.limit[1]) if target.limit else None
+    return statistics.median(values) if values else None
 
 
 def ratios(result, by_name, workload, figure, median):

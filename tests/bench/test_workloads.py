@@ -48,6 +48,8 @@ def test_ratios_are_of_figures_that_exist():
         for own, other, figure in workload.beside:
             assert workload.name not in MEASURED or own in MEASURED[workload.name], own
             assert other not in MEASURED or figure in MEASURED[other], figure
+        for target in workload.targets.values():
+            assert not target.limit or target.limit[1] in MEASURED[target.limit[0]]
     for axis in {figure for found in MEASURED.values() for figure in found if figure.startswith("curve ")}:
         assert axis[6:] in picture.AXES
 
@@ -60,6 +62,19 @@ def test_the_table_says_what_was_reached():
     assert rows["CPU us/execution"]["verdict"] == "NOT MET"
     assert rows["executions/s"]["ratios"] == [("celery", 10.0), ("store", 0.5)]
     assert "10.00× celery, 0.50× store" in table.text(list(rows.values()))
+
+
+def test_a_slow_machine_is_asked_for_less():
+    """By as much as its own limit is below that of the machine for which the bounds were set; a fast one for the same."""
+    def verdicts(rate, p50, limit, limit_ms):
+        figures = {"arrays": {"executions/s": [rate]}, "idle": {"p50 ms": [p50]},
+                   "sqlite": {"lives/s, groups of 100": [limit], "p50 ms, groups of 1": [limit_ms]}}
+        rows = table.rows({"figures": figures}, BY_NAME)
+        return [row["verdict"] for row in rows if row["workload"] in ("arrays", "idle")]
+    assert verdicts(7600.0, 1.9, 30700.0, 0.8) == ["met for its limit (2× slower)", "met for its limit (2× slower)"]
+    assert verdicts(7400.0, 2.1, 30700.0, 0.8) == ["NOT MET", "NOT MET"]
+    assert verdicts(14900.0, 1.1, 122800.0, 0.2) == ["NOT MET", "NOT MET"]
+    assert verdicts(26000.0, 0.4, 30700.0, 0.8) == ["goal", "goal"]
 
 
 def test_the_page_is_written_from_a_result(tmp_path):
