@@ -44,6 +44,7 @@ struct fixture {
     struct arena *arena;
     int fatals;
     bool stop;
+    void *arg;  // the test's
 };
 
 static inline int fixture_remove_one(const char *path, const struct stat *st, int flag,

@@ -21,6 +21,8 @@ struct counts {
     struct map *index;    // struct change, by its key
     struct buf key;       // being looked up
     int at[COLUMNS];      // of `columns`, in the table
+    int created_at;       // the same of that column
+    struct spans *spans;
     struct change **changes;
     size_t count, cap;
     // What the present job did, newest last: which change, and by how much.
@@ -90,6 +92,15 @@ static bool same_texts(const struct str a[COLUMNS], const struct str b[COLUMNS])
     return true;
 }
 
+static void note_time(struct counts *counts, sqlite3 *sql,
+                      int (*read)(sqlite3 *, int, sqlite3_value **), struct str texts[COLUMNS],
+                      int by)
+{
+    sqlite3_value *at;
+    if (read(sql, counts->created_at, &at) == SQLITE_OK)
+        spans_note(counts->spans, texts[3], texts[0], sqlite3_value_int64(at), by);
+}
+
 static void row_changes(void *arg, sqlite3 *sql, int op, const char *database, const char *table,
                         sqlite3_int64 old_row, sqlite3_int64 new_row)
 {
@@ -108,6 +119,12 @@ static void row_changes(void *arg, sqlite3 *sql, int op, const char *database, c
         note(counts, before, -1);
     if (is)
         note(counts, after, 1);
+    if (was && is && str_eq(before[0], after[0]) && str_eq(before[3], after[3]))
+        return;
+    if (was)
+        note_time(counts, sql, sqlite3_preupdate_old, before, -1);
+    if (is)
+        note_time(counts, sql, sqlite3_preupdate_new, after, 1);
 }
 
 // Where the table has the columns that count.
@@ -118,13 +135,20 @@ static bool find_columns(struct counts *counts, sqlite3 *sql)
     if (sqlite3_prepare_v2(sql, "SELECT cid,name FROM pragma_table_info('executions')", -1,
                            &statement, NULL) != SQLITE_OK)
         return false;
-    while (sqlite3_step(statement) == SQLITE_ROW)
+    while (sqlite3_step(statement) == SQLITE_ROW) {
+        int at = sqlite3_column_int(statement, 0);
+        struct str name = store_sqlite_text(statement, 1);
         for (size_t i = 0; i < COLUMNS; i++)
-            if (strcmp((const char *)sqlite3_column_text(statement, 1), columns[i]) == 0) {
-                counts->at[i] = sqlite3_column_int(statement, 0);
+            if (str_is(name, columns[i])) {
+                counts->at[i] = at;
                 found++;
             }
-    return sqlite3_finalize(statement) == SQLITE_OK && found == COLUMNS;
+        if (str_is(name, "created_at")) {
+            counts->created_at = at;
+            found++;
+        }
+    }
+    return sqlite3_finalize(statement) == SQLITE_OK && found == COLUMNS + 1;
 }
 
 struct counts *counts_open(sqlite3 *sql)
@@ -133,8 +157,11 @@ struct counts *counts_open(sqlite3 *sql)
     counts->arena = arena_new();
     counts->index = map_new();
     counts->key = BUF_INIT(SIZE_MAX);
-    if (find_columns(counts, sql) && sqlite3_exec(sql, "DELETE FROM execution_counts WHERE n=0",
-                                                  NULL, NULL, NULL) == SQLITE_OK) {
+    counts->spans = spans_new();
+    if (find_columns(counts, sql) &&
+        sqlite3_exec(sql, "DELETE FROM execution_counts WHERE n=0", NULL, NULL, NULL) ==
+            SQLITE_OK &&
+        sqlite3_exec(sql, "DELETE FROM execution_spans WHERE n=0", NULL, NULL, NULL) == SQLITE_OK) {
         sqlite3_preupdate_hook(sql, row_changes, counts);
         return counts;
     }
@@ -149,18 +176,24 @@ void counts_close(struct counts *counts)
     map_free(counts->index);
     buf_deinit(&counts->key);
     arena_free(counts->arena);
+    spans_free(counts->spans);
     mem_free(counts->changes);
     mem_free(counts->noted);
     mem_free(counts);
 }
 
-void counts_mark(struct counts *counts) { counts->noted_count = 0; }
+void counts_mark(struct counts *counts)
+{
+    counts->noted_count = 0;
+    spans_mark(counts->spans);
+}
 
 void counts_undo(struct counts *counts)
 {
     for (size_t i = 0; i < counts->noted_count; i++)
         counts->noted[i].change->by -= counts->noted[i].by;
     counts->noted_count = 0;
+    spans_undo(counts->spans);
 }
 
 void counts_clear(struct counts *counts)
@@ -169,6 +202,7 @@ void counts_clear(struct counts *counts)
         map_remove(counts->index, counts->changes[i]->key);
     counts->count = counts->noted_count = 0;
     arena_reset(counts->arena);
+    spans_begin(counts->spans);
 }
 
 int counts_write(struct sqlite_tx *tx, struct err *err)
@@ -189,8 +223,10 @@ int counts_write(struct sqlite_tx *tx, struct err *err)
         if (store_sqlite_run(tx, statement, "counting executions", err) < 0)
             return -1;
     }
-    return 0;
+    return spans_write(tx, counts->spans, err);
 }
+
+void counts_committed(struct counts *counts) { spans_committed(counts->spans); }
 
 bool counts_column(const struct field *field)
 {

@@ -54,6 +54,25 @@ static int read_rows(struct sqlite_tx *tx, sqlite3_stmt *statement, const struct
     return rc == SQLITE_DONE ? 0 : store_sqlite_err(tx, "reading a list", out->err);
 }
 
+// What lies before the page goes into the condition as far as spans tell, the rest is walked.
+static int add_skip(struct sqlite_tx *tx, struct sql *sql, const struct entity *entity,
+                    const struct query *query, int64_t *offset, struct err *err)
+{
+    struct str scope;
+    int64_t bound;
+    bool descending = query->sort_count > 0 && query->sort[0].descending;
+    *offset = query->offset;
+    if (!spans_serve(tx, entity, query, &scope))
+        return 0;
+    if (spans_skip(tx, scope, descending, offset, &bound, err))
+        return -1;
+    if (*offset == query->offset)
+        return 0;
+    buf_add_cstr(&sql->text, descending ? " AND created_at<" : " AND created_at>=");
+    add_int(sql, bound);
+    return 0;
+}
+
 int store_sqlite_select(struct tx *base, const struct entity *entity, const struct query *query,
                         struct arena *arena, void **rows, size_t *count, struct err *err)
 {
@@ -64,16 +83,18 @@ int store_sqlite_select(struct tx *base, const struct entity *entity, const stru
     store_sqlite_columns(entity, &sql.text);
     buf_printf(&sql.text, " FROM %s", entity->table);
     store_sqlite_where(&sql, query->filter);
+    int64_t offset;
+    struct query_rows out = {.err = err};
+    int failed = add_skip(tx, &sql, entity, query, &offset, err);
     add_order(&sql, query);
     buf_add_cstr(&sql.text, " LIMIT ");
     add_int(&sql, query->limit);
-    if (query->offset > 0) {
+    if (offset > 0) {
         buf_add_cstr(&sql.text, " OFFSET ");
-        add_int(&sql, query->offset);
+        add_int(&sql, offset);
     }
-    struct query_rows out = {.err = err};
-    sqlite3_stmt *statement = store_sqlite_sql_prepare(tx, &sql, err);
-    int failed = statement ? read_rows(tx, statement, entity, arena, &out) : -1;
+    sqlite3_stmt *statement = failed ? NULL : store_sqlite_sql_prepare(tx, &sql, err);
+    failed = statement ? read_rows(tx, statement, entity, arena, &out) : -1;
     if (statement)
         store_sqlite_release(tx, statement);
     store_sqlite_sql_deinit(&sql);

@@ -174,8 +174,10 @@ static int begin(struct tx *base, struct err *err)
 static int commit(struct tx *base, bool *fatal, struct err *err)
 {
     if (counts_write(sqlite_of(base), err) == 0 &&
-        run_fixed(base, FIXED_COMMIT, "committing", err) == 0)
+        run_fixed(base, FIXED_COMMIT, "committing", err) == 0) {
+        counts_committed(sqlite_of(base)->counts);
         return 0;
+    }
     // A full disk gets better; after a failed write or fsync nobody knows what the disk holds.
     struct sqlite_tx *tx = sqlite_of(base);
     *fatal = !tx->full && (sqlite3_errcode(tx->sql) & 0xff) != SQLITE_BUSY;

@@ -43,6 +43,13 @@ enum fixed_statement {
     FIXED_EXECUTION_EACH_OPEN,
     FIXED_BLOB_USED,
     FIXED_COUNT_CHANGE,
+    FIXED_SPAN_CHANGE,
+    FIXED_SPAN_NEWEST,
+    FIXED_SPAN_OF,
+    FIXED_SPANS_UP,
+    FIXED_SPANS_DOWN,
+    FIXED_LATEST_OF_PROJECT,
+    FIXED_LATEST_OF_SERVICE,
     FIXED_COUNT
 };
 
@@ -119,19 +126,38 @@ void row_cache_forget(struct row_cache *cache, const struct entity *entity, stru
 void row_cache_clear(struct row_cache *cache);
 
 // counts.c: how many executions there are. Changes are noted from counts_open on, and written by
-// counts_write at the end of a transaction.
+// counts_write at the end of a transaction, with those of spans.c.
 struct counts *counts_open(sqlite3 *sql);  // NULL: see sqlite3_errmsg
 void counts_close(struct counts *counts);
 void counts_mark(struct counts *counts);   // a job begins
 void counts_undo(struct counts *counts);   // what was noted since the mark did not happen
 void counts_clear(struct counts *counts);  // a transaction begins
 int counts_write(struct sqlite_tx *tx, struct err *err);
+void counts_committed(struct counts *counts);
 // Whether the table execution_counts answers how many rows of the entity match the filter: its
 // columns are named as those of the executions, and n is how many.
 bool counts_serve(const struct entity *entity, const struct filter *filter);
 bool counts_column(const struct field *field);
 // What the open transaction of a writer changed and did not write yet.
 int64_t counts_pending(const struct sqlite_tx *tx, const struct filter *filter);
+
+// spans.c: how many executions there are in spans of time.
+struct spans *spans_new(void);
+void spans_free(struct spans *spans);
+void spans_begin(struct spans *spans);  // a transaction, as counts_clear; and so on
+void spans_mark(struct spans *spans);
+void spans_undo(struct spans *spans);
+void spans_note(struct spans *spans, struct str project_id, struct str service_id, int64_t at,
+                int by);  // at: ms, when it was created
+int spans_write(struct sqlite_tx *tx, struct spans *spans, struct err *err);
+void spans_committed(struct spans *spans);
+// Whether the rows before this page can be passed over, and by whose spans.
+bool spans_serve(const struct sqlite_tx *tx, const struct entity *entity, const struct query *query,
+                 struct str *scope);
+// Takes off the offset what lies before a bound: rows before it (descending: created_at at or after
+// it) are not to be read.
+int spans_skip(struct sqlite_tx *tx, struct str scope, bool descending, int64_t *offset,
+               int64_t *bound, struct err *err);
 
 // rows.c
 void store_sqlite_columns(const struct entity *entity, struct buf *out);  // "id,name,…"

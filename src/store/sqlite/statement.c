@@ -11,6 +11,7 @@
 // Why the attempt before ended is not what this one says.
 #define NOT_OF_BEFORE "CASE WHEN status='rerun' THEN NULL ELSE status_message END"
 #define LEAST         "-9223372036854775808"
+#define MOST          "9223372036854775807"
 
 static const char *const fixed_sql[FIXED_COUNT] = {
     [FIXED_BEGIN_WRITE] = "BEGIN IMMEDIATE",
@@ -45,6 +46,17 @@ static const char *const fixed_sql[FIXED_COUNT] = {
     [FIXED_COUNT_CHANGE] =
         "INSERT INTO execution_counts(service_id,function_name,status,project_id,n) "
         "VALUES(?1,?2,?3,?4,?5) ON CONFLICT DO UPDATE SET n=n+excluded.n",
+    [FIXED_SPAN_CHANGE] = "INSERT INTO execution_spans(scope,start,n) VALUES(?1,?2,?3) "
+                          "ON CONFLICT DO UPDATE SET n=n+excluded.n",
+    [FIXED_SPAN_NEWEST] = "SELECT start,n FROM execution_spans WHERE scope=?1 "
+                          "ORDER BY start DESC LIMIT 1",
+    [FIXED_SPAN_OF] =
+        "SELECT (SELECT coalesce(max(start),0) FROM execution_spans WHERE scope=?1 AND start<=?2),"
+        "(SELECT coalesce(min(start)," MOST ") FROM execution_spans WHERE scope=?1 AND start>?2)",
+    [FIXED_SPANS_UP] = "SELECT start,n FROM execution_spans WHERE scope=?1 ORDER BY start",
+    [FIXED_SPANS_DOWN] = "SELECT start,n FROM execution_spans WHERE scope=?1 ORDER BY start DESC",
+    [FIXED_LATEST_OF_PROJECT] = "SELECT max(created_at),0 FROM executions WHERE project_id=?1",
+    [FIXED_LATEST_OF_SERVICE] = "SELECT max(created_at),0 FROM executions WHERE service_id=?1",
     [FIXED_BLOB_USED] = "SELECT 1 FROM items WHERE blob=?1 LIMIT 1",
 };
 

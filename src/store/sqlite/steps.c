@@ -142,6 +142,15 @@ static const char count_executions_down[] =
     "  WHERE status='created' OR status='in-progress' OR status='rerun';"
     "CREATE INDEX executions_status ON executions(service_id,status,created_at,id);";
 
+// Spans as old executions fill them: one for each hour. The first one of a scope begins with time.
+static const char count_by_time[] =
+    "CREATE TABLE execution_spans(scope TEXT NOT NULL,start INTEGER NOT NULL,n INTEGER NOT NULL,"
+    "  PRIMARY KEY(scope,start)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO execution_spans SELECT project_id,created_at/3600000*3600000,count(*)"
+    "  FROM executions WHERE project_id<>'' AND created_at>=0 GROUP BY 1,2;"
+    "INSERT INTO execution_spans SELECT service_id,created_at/3600000*3600000,count(*)"
+    "  FROM executions WHERE service_id<>'' AND created_at>=0 GROUP BY 1,2;";
+
 static const struct schema_step steps[] = {
     {.summary = "the tables and indexes of Drover 0.1", .up = first_schema},
     {.summary = "events of services",
@@ -152,6 +161,9 @@ static const struct schema_step steps[] = {
     {.summary = "counts of executions, and fewer indexes on them",
      .up = count_executions,
      .down = count_executions_down},
+    {.summary = "counts of executions by time, for the pages of long lists",
+     .up = count_by_time,
+     .down = "DROP TABLE execution_spans;"},
 };
 
 const struct schema_steps store_sqlite_steps = {steps, sizeof(steps) / sizeof(*steps)};
