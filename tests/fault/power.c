@@ -259,6 +259,12 @@ static const char counted[] = "SELECT CASE WHEN count(*)=0 THEN 'ok' ELSE count(
                               "'),coalesce(project_id,''),"
                               "count(*) FROM executions GROUP BY 1,2,3,4)";
 
+static const char spanned[] =
+    "SELECT CASE WHEN count(*)=0 THEN 'ok' ELSE count(*)||' counts by time are wrong' END FROM ("
+    "SELECT scope,sum(n) FROM execution_spans GROUP BY 1 HAVING sum(n)<>0 EXCEPT "
+    "SELECT * FROM (SELECT project_id,count(*) FROM executions GROUP BY 1 UNION ALL "
+    "SELECT service_id,count(*) FROM executions GROUP BY 1))";
+
 static int check_image(struct power *power, size_t number, struct err *err)
 {
     struct check check = {.power = power, .number = number, .arena = arena_new()};
@@ -277,6 +283,7 @@ static int check_image(struct power *power, size_t number, struct err *err)
                  !(store = store_open(&config, err)) ||
                  raw_check(power->folder, "drover.db", twice, err) < 0 ||
                  raw_check(power->folder, "drover.db", counted, err) < 0 ||
+                 raw_check(power->folder, "drover.db", spanned, err) < 0 ||
                  !(check.blobs = blobs_open(blobs, err)) ||
                  store_read_now(store, check_rows, &check, err) < 0 || check_sum(&check, err) < 0 ||
                  !(logs = logs_open(&log_config, err)) || check_logs(power->folder, err) < 0 ||
