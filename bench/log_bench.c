@@ -336,7 +336,7 @@ int main(int argc, char **argv)
     struct err err = ERR_INIT;
     struct bench *b = mem_alloc(sizeof(*b));
     b->folder = argc > 1 ? argv[1] : "log-bench-data";
-    b->lines = argc > 2 ? atoll(argv[2]) / BATCH * BATCH : 999000;
+    b->lines = argc > 2 ? (atoll(argv[2]) + BATCH - 1) / BATCH * BATCH : 999000;
     b->days = argc > 3 ? atoll(argv[3]) : 1;
     b->loop = loop_new();
     b->log = log_new(2, LOG_WARN, LOG_TEXT);

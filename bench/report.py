@@ -90,6 +90,7 @@ SECTIONS = (
     ("Limits", "What the parts do by themselves.", ("disk", "sqlite", "store", "http", "runner")),
     ("A long queue", "{queued:,} executions of a paused service wait while another service works.", ("queue",)),
     ("A long history", "{history:,} executions that have ended, over 90 days, eight services and ten functions.", ("history",)),
+    ("Many log lines", "{history:,} lines over ten days, of a hundred services; a hundred of them are asked for at a time.", ("log-history",)),
     ("Many services", "{services:,} services, half of them paused, half active without replicas.", ("services",)),
     ("Memory", "", ("resident",)),
     ("Logs", "Functions that print a thousand lines each.", ("logs",)),

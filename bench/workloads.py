@@ -103,6 +103,10 @@ WORKLOADS = [
                  "first page", "by status", "by function", "by service", "by service and status", "by day",
                  "page in the middle", "last page", "count of all", "count by status", "count by function",
                  "count of a day", "counters of a service")}),
+    Workload("log-history", "many log lines, over ten days: pages and searches", logs.long_history, once=True,
+             targets={f"{name}, p99 ms": most(50, 10) for name in (
+                 "service", "service, newest first", "service, ten minutes", "execution", "text of one line",
+                 "text of a line in 100,000", "text of no line", "text and service")}),
     Workload("services", "many idle services", services.idle_services, once=True,
              targets={"server RSS MiB, with all": most(64, 64), "server CPU % while idle": most(1.0, 1.0)}),
     Workload("clients", "growth: clients", growth.clients,

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lines that functions print: how many a second, what one costs, and how long a search for one takes."""
 import json
+import re
 import time
 
 from families.history import ask
 from support import process, stats
-from support.programs import Failed
+from support.programs import Failed, program, run
 
 
 def last_stored(platform, service):
@@ -50,3 +51,20 @@ def lines(context):
             for figure, value in stats.percentiles(times, 0.5, 0.99).items():
                 found[f"search of {name}, {figure}"] = value
         return found
+
+
+DAYS = 10
+
+
+def long_history(context):
+    """As many lines as executions in `history`, over some days: first pages and searches of the store (log_bench.c)."""
+    with context.scratch() as folder:
+        text = run([program("log_bench"), folder, context.sizes.history, DAYS], timeout=3600)
+    found = {}
+    for name, p50, p99 in re.findall(r"^(\S.*?) +p50 +([\d.]+) ms +p99 +([\d.]+) ms", text, re.MULTILINE):
+        found.update({f"{name}, p50 ms": float(p50), f"{name}, p99 ms": float(p99)})
+    if stored := re.search(r"^stored: .*, (\d+) lines/s, CPU ([\d.]+) us a line", text, re.MULTILINE):
+        found.update({"stored lines/s": float(stored[1]), "CPU us/line stored": float(stored[2])})
+    if not found:
+        raise Failed(f"log_bench said: {text[-300:]}")
+    return found

@@ -215,8 +215,10 @@ static int set_up(struct log_file *file, enum log_open mode, struct err *err)
              err) ||
         exec(file,
              "PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=33554432;"
-             "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY",
+             "PRAGMA temp_store=MEMORY",
              err) ||
+        exec(file,  // a reader has many files open
+             mode == LOG_OPEN_READ ? "PRAGMA cache_size=-1024" : "PRAGMA cache_size=-8192", err) ||
         check_version(file, &version, err))
         return -1;
     if (mode == LOG_OPEN_WRITE)

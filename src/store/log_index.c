@@ -61,7 +61,7 @@ static int set_up(struct log_index *index, bool writer, struct err *err)
     const char *pragmas = writer ? "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
                                    "PRAGMA journal_size_limit=4194304; PRAGMA cache_size=-4096;"
                                    "PRAGMA temp_store=MEMORY"
-                                 : "PRAGMA query_only=ON; PRAGMA cache_size=-4096";
+                                 : "PRAGMA query_only=ON; PRAGMA cache_size=-1024";
     if (sqlite3_exec(index->sql, pragmas, NULL, NULL, NULL) != SQLITE_OK ||
         (writer && sqlite3_exec(index->sql, schema, NULL, NULL, NULL) != SQLITE_OK))
         return fail(index, "opening", err);

@@ -255,8 +255,8 @@ static void init_locks(struct logs *logs)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&logs->write_ready, &monotonic);
     pthread_cond_init(&logs->index_ready, &monotonic);
+    pthread_cond_init(&logs->read_ready, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    pthread_cond_init(&logs->read_ready, NULL);
 }
 
 struct logs *logs_open(const struct logs_config *config, struct err *err)

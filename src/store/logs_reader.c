@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reader's thread: it keeps the files that were read last open, with their indexes.
+#include <errno.h>
+#include <time.h>
+
 #include "base/id.h"
+#include "base/mem.h"
 #include "store/log_scan.h"
 #include "store/logs_internal.h"
 
-#define OPEN_FILES 8
-#define LATE_DAYS  1  // a clock that is behind may give an execution an id of the day after
+#define OPEN_FILES 40  // a search without times goes through all that are kept, 30 by default
+#define REST_S     30  // without work for so long it closes them
+#define LATE_DAYS  1   // a clock that is behind may give an execution an id of the day after
 
 struct reader_slot {
     struct log_file *file;  // NULL: free
@@ -198,6 +203,28 @@ static int read_lines(struct reader *reader, struct logs_read *read, struct err 
     return rc < 0 ? -1 : 0;
 }
 
+// Sleeps until there is work; the first time for so long that the files are better closed. The lock
+// is held, but not while that is done.
+static void sleep_or_rest(struct reader *reader)
+{
+    struct logs *logs = reader->logs;
+    struct timespec until;
+    if (reader->uses == 0) {
+        pthread_cond_wait(&logs->read_ready, &logs->lock);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += REST_S;
+    if (pthread_cond_timedwait(&logs->read_ready, &logs->lock, &until) != ETIMEDOUT)
+        return;
+    pthread_mutex_unlock(&logs->lock);
+    for (size_t i = 0; i < OPEN_FILES; i++)
+        slot_close(&reader->slots[i]);
+    reader->uses = 0;
+    mem_trim();
+    pthread_mutex_lock(&logs->lock);
+}
+
 void *logs_reader_main(void *arg)
 {
     struct logs *logs = arg;
@@ -208,7 +235,7 @@ void *logs_reader_main(void *arg)
         if (!job && logs->stopping)
             break;
         if (!job) {
-            pthread_cond_wait(&logs->read_ready, &logs->lock);
+            sleep_or_rest(&reader);
             continue;
         }
         pthread_mutex_unlock(&logs->lock);
