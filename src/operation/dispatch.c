@@ -15,6 +15,7 @@ struct work_queue *dispatch_queue(struct dispatch *d, struct str service_id)
         return queue;
     queue = mem_alloc(sizeof(*queue));
     queue->service_id = mem_copy(service_id.at, service_id.len);
+    queue->mean_ms = -1;
     list_init(&queue->agents);
     list_init(&queue->in_dirty);
     map_put(d->queues, str_of(queue->service_id), queue);

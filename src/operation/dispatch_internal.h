@@ -14,6 +14,7 @@
 #define RECORD_AFTER_MS 100  // a delivery that runs longer is recorded as in-progress
 #define TICK_MS         100
 #define TELL_AGAIN_MS   5000
+#define TINY_MS         0.5  // shorter functions are run by as few agents as are enough
 
 enum lease_state {
     LEASE_HELD,    // with the agent, or in an answer on its way to it
@@ -63,6 +64,7 @@ struct work_queue {  // one service
     struct list in_dirty;  // dispatch.dirty
     int64_t expected;      // agents that may still be alive from before; > 0: nothing is handed out
     int64_t running;
+    double mean_ms;  // of its functions' latest runs; below 0: none has ended
 };
 
 struct delivery {

@@ -146,21 +146,41 @@ static void agent_fill(struct dispatch *d, struct dispatch_agent *agent)
     }
 }
 
-// One look at a service: gives each agent with room its share, starting with the one that waited
-// longest.
+static bool waiting(struct dispatch *d, const struct work_queue *queue)
+{
+    return queue_depth(d->config.queue, str_of(queue->service_id)) > 0;
+}
+
+// Each agent with room gets its share, the one that waited longest first.
+static void share_out(struct dispatch *d, struct work_queue *queue)
+{
+    size_t agents = 0;
+    list_each (&queue->agents, count_node, count_next)
+        agents++;
+    for (; agents > 0 && waiting(d, queue); agents--) {
+        struct list *node = list_pop_front(&queue->agents);
+        list_push_back(&queue->agents, node);
+        agent_fill(d, list_entry(node, struct dispatch_agent, in_queue));
+    }
+}
+
+// The first agents get all that they have room for: tiny functions, shared among many agents, would
+// be told one by one, and the telling costs more than the run.
+static void pack(struct dispatch *d, struct work_queue *queue)
+{
+    list_each (&queue->agents, node, next) {
+        if (!waiting(d, queue))
+            return;
+        agent_fill(d, list_entry(node, struct dispatch_agent, in_queue));
+    }
+}
+
+// One look at a service.
 static void queue_pump(struct dispatch *d, struct work_queue *queue)
 {
-    if (queue->expected == 0) {
-        size_t agents = 0;
-        list_each (&queue->agents, count_node, count_next)
-            agents++;
-        for (; agents > 0 && queue_depth(d->config.queue, str_of(queue->service_id)) > 0;
-             agents--) {
-            struct list *node = list_pop_front(&queue->agents);
-            list_push_back(&queue->agents, node);
-            agent_fill(d, list_entry(node, struct dispatch_agent, in_queue));
-        }
-    }
+    bool tiny = queue->mean_ms >= 0 && queue->mean_ms < TINY_MS;
+    if (queue->expected == 0)
+        (tiny ? pack : share_out)(d, queue);
     list_each (&queue->agents, node, next)
         agent_settle(d, list_entry(node, struct dispatch_agent, in_queue));
 }

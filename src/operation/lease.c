@@ -228,6 +228,15 @@ static void recording_done(void *arg, struct err *err)
     mem_free(recording);
 }
 
+static void note_duration(struct work_queue *queue, const struct dispatch_result *result)
+{
+    int64_t took = result->ended_at - result->started_at;
+    if (result->started_at < 0 || result->ended_at < 0 || took < 0)
+        return;
+    queue->mean_ms = queue->mean_ms < 0 ? (double)took
+                                        : queue->mean_ms + ((double)took - queue->mean_ms) / 16;
+}
+
 void lease_record_results(struct dispatch *d, struct dispatch_exchange *exchange)
 {
     if (exchange->result_count == 0)
@@ -248,6 +257,7 @@ void lease_record_results(struct dispatch *d, struct dispatch_exchange *exchange
         if (lease->state == LEASE_ENDING)
             continue;  // being written: a later exchange is told
         lease->state = LEASE_ENDING;
+        note_duration(exchange->agent->queue, given);
         log_ends_result(d->config.platform->log_ends, exchange->replica_id, given->ref.id,
                         given->log_end);
         struct recording_item *item = &recording->items[recording->count++];
