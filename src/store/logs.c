@@ -10,7 +10,7 @@
 
 #define QUEUE_BYTES_MAX ((size_t)64 * 1024 * 1024)  // of lines not yet stored
 #define PART_BYTES      ((int64_t)1 << 30)
-#define SCAN_MAX        10000
+#define SCAN_MAX        5000
 
 // ── levels ───────────────────────────────────────────────────────────────────────────────────
 

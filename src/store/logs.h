@@ -47,7 +47,7 @@ struct logs_config {
     void *arg;
     const struct clock *clock;  // whose day it is; NULL: the system's
     int64_t part_bytes;         // a day's file over this is followed by another; 0: 1 GiB
-    int64_t scan_max;           // lines that one read looks at; 0: 10,000
+    int64_t scan_max;           // lines that one read looks at; 0: 5,000
 };
 // ERR_CONFLICT: the folder has a logs.db of before there was a file a day.
 struct logs *logs_open(const struct logs_config *config, struct err *err);
