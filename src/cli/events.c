@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/map.h"
+#include "cli/link.h"
 #include "cli/listing.h"
 #include "cli/lookup.h"
 #include "cli/text.h"
@@ -128,13 +129,18 @@ static int follow(struct showing *showing, struct err *err)
     struct json page, items = {0};
     struct arena *kept = cli->arena, *round = arena_new();
     int64_t size = options->limit > 0 ? options->limit : 20;
+    int64_t good_at = clock_mono(clock_system());
     int rc = 0;
     cli->arena = round;
     while (!cli->interrupted) {
+        *err = ERR_INIT;
         if (read_page(showing, size, 0, &page, err)) {
+            if (link_wait(cli, good_at, err))
+                continue;
             rc = cli->interrupted ? 0 : -1;
             break;
         }
+        good_at = clock_mono(clock_system());
         json_get(page, "items", &items);
         print_reversed(showing, items);
         if (cli_flush(cli) != CLI_OK || !cli_sleep(cli, POLL_MS))

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/text.h"
 #include "cli/verbs.h"
 #include "model/module.h"
 
@@ -119,7 +120,10 @@ static int run(struct cli *cli)
         return cli_fail(cli, &err);
     }
     cli_print(cli, "%s\n%s\n", code, manifest);
-    cli_say(cli, "A package with two functions. Next: drover deploy %s", folder);
+    _cleanup_buf_ struct buf word = BUF_INIT(SIZE_MAX);
+    text_word(&word, str_of(folder));
+    cli_say(cli, "A package with two functions. Next: drover deploy " STR_FMT,
+            STR_ARG(buf_str(&word)));
     return CLI_OK;
 }
 

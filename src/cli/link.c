@@ -5,13 +5,15 @@
 #include <curl/curl.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/step.h"
 
 #define CONNECT_MS 5000L
 #define ANSWER_MAX ((size_t)512 << 20)
 #define POLL_MS    80
-#define TRIES      4  // of what the server is too busy for
+#define TRIES      4      // of what the server is too busy for
+#define AWAY_MS    60000  // how long a server may be away while something is followed
 
 struct link {
     CURLM *multi;
@@ -298,6 +300,12 @@ static bool try_again(struct cli *cli, const struct link_answer *answer, int tri
         return false;
     int seconds = answer->retry_after > 0 ? answer->retry_after : 1;
     return seconds <= 10 && cli_sleep(cli, seconds * 1000LL);
+}
+
+bool link_wait(struct cli *cli, int64_t good_at, const struct err *err)
+{
+    return !cli->interrupted && err->kind == ERR_UNAVAILABLE &&
+           clock_mono(clock_system()) - good_at <= AWAY_MS && cli_sleep(cli, 500);
 }
 
 int link_call(struct cli *cli, struct link_request *request, const char *path, struct json *out,

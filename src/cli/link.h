@@ -43,4 +43,8 @@ int link_refused(const struct link_answer *answer, struct arena *arena, struct e
 MUST_CHECK int link_call(struct cli *cli, struct link_request *request, const char *path,
                          struct json *out, struct err *err);
 
+// For those who follow something, after a failure: waits a moment. True: ask again, the server is
+// away, and was there a minute ago or later. good_at: when it was, ms of the monotonic clock.
+bool link_wait(struct cli *cli, int64_t good_at, const struct err *err);
+
 #endif

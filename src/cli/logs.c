@@ -5,12 +5,12 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "cli/executions.h"
+#include "cli/link.h"
 #include "cli/lookup.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 
 #define PAGE_MOST 1000
-#define AWAY_MS   60000  // how long a server may be away while logs are followed
 
 struct logs_options {
     bool follow, system;
@@ -109,11 +109,9 @@ static int show_all(struct showing *showing, struct err *err)
         *err = ERR_INIT;
         rc = log_read(cli, &showing->reader, on_line, showing, &stop, err);
         showing->failed = cli_flush(cli) != CLI_OK;
-        int64_t now = clock_mono(clock_system());
         if (rc == 0)
-            good_at = now;
-        else if (cli->interrupted || !showing->reader.follow || err->kind != ERR_UNAVAILABLE ||
-                 now - good_at > AWAY_MS || !cli_sleep(cli, 500))
+            good_at = clock_mono(clock_system());
+        else if (!showing->reader.follow || !link_wait(cli, good_at, err))
             break;
     }
     cli->arena = outer;

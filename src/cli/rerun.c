@@ -24,6 +24,15 @@ static const struct action cancel = {"terminate", "Cancel", "Asking to cancel", 
 
 // ── named ones ───────────────────────────────────────────────────────────────────────────────
 
+// One that had ended is left as it is.
+static bool nothing_done(const struct action *action, struct json execution)
+{
+    struct json value;
+    bool to_terminate = true;
+    return action == &cancel && json_get(execution, "toTerminate", &value) &&
+           json_bool(value, &to_terminate) && !to_terminate;
+}
+
 // Each on its own; one that fails does not keep the others from it. The first failure's code.
 static int act_named(struct cli *cli, const struct action *action)
 {
@@ -42,10 +51,12 @@ static int act_named(struct cli *cli, const struct action *action)
             code = code == CLI_OK ? failed : code;
             continue;
         }
-        if (cli->output == OUTPUT_TABLE)
-            cli_say(cli, "%s %s.", action->did, cli->args[i]);
-        else
+        if (cli->output != OUTPUT_TABLE)
             (void)listing_one(cli, &executions_spec, execution);
+        else if (nothing_done(action, execution))
+            cli_say(cli, "%s had ended; nothing was done.", cli->args[i]);
+        else
+            cli_say(cli, "%s %s.", action->did, cli->args[i]);
     }
     return code;
 }

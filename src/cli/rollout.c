@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // drover rollout status|history|undo SERVICE
+#include "base/clock.h"
+#include "cli/link.h"
 #include "cli/listing.h"
 #include "cli/lookup.h"
 #include "cli/step.h"
@@ -45,9 +47,15 @@ static int wait_complete(struct cli *cli, struct arena *round, const char *path,
                          struct err *err)
 {
     const struct rollout_options *options = cli->options;
+    int64_t good_at = clock_mono(clock_system());
     for (int64_t waited = 0;; waited += POLL_MS) {
-        if (cli_get(cli, path, out, err))
+        *err = ERR_INIT;
+        if (cli_get(cli, path, out, err)) {
+            if (link_wait(cli, good_at, err))
+                continue;
             return -1;
+        }
+        good_at = clock_mono(clock_system());
         if (is_state(cli, *out, "complete") || is_state(cli, *out, "paused"))
             return 0;
         struct str message = json_text(*out, "message", cli->arena);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/text.h"
 
+#include <ctype.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -99,6 +100,25 @@ void text_wrap(struct buf *out, const char *text, size_t left, size_t width)
 }
 
 // ── times and sizes ──────────────────────────────────────────────────────────────────────────
+
+void text_word(struct buf *out, struct str s)
+{
+    size_t plain = 0;
+    while (plain < s.len &&
+           (isalnum((unsigned char)s.at[plain]) || memchr("_-./:=@%+,", s.at[plain], 10)))
+        plain++;
+    if (s.len > 0 && plain == s.len) {
+        buf_add_str(out, s);
+        return;
+    }
+    buf_add_char(out, '\'');
+    for (size_t i = 0; i < s.len; i++)
+        if (s.at[i] == '\'')
+            buf_add_cstr(out, "'\\''");
+        else
+            buf_add_char(out, s.at[i]);
+    buf_add_char(out, '\'');
+}
 
 void duration_text(int64_t ms, struct buf *out)
 {

@@ -18,6 +18,9 @@ void text_json_line(struct buf *out, struct str json);
 // Adds the paragraphs of `text` (parted by an empty line) wrapped to `width`, indented by `left`.
 void text_wrap(struct buf *out, const char *text, size_t left, size_t width);
 
+// Adds s as one word of a shell's command line: in quotes when it needs them.
+void text_word(struct buf *out, struct str s);
+
 void duration_text(int64_t ms, struct buf *out);  // "820 ms", "3.2 s", "4m 10s", "2h 5m", "3d 4h"
 void age_text(int64_t ms, struct buf *out);       // "12s", "4m", "3h", "2d"
 void bytes_text(int64_t bytes, struct buf *out);  // "512 B", "1.5 MiB"

@@ -74,20 +74,24 @@ void doctor_python(struct doctor *doctor)
     const char *python = doctor->options->python;
     const char *argv[] = {python, "-c", probe, NULL};
     int code = doctor_run(argv, out, sizeof(out));
-    if (code == 0)
+    const char *version = last_line(doctor, out);
+    if (code == 0 && version[0] >= '0' && version[0] <= '9')
         doctor_tell(doctor, FINDING_OK, "python", NULL, "%s is %s, with venv and pip", python,
-                    last_line(doctor, out));
+                    version);
+    else if (code == 0)
+        doctor_tell(doctor, FINDING_FAIL, "python", "name a Python 3.8 or newer with --python",
+                    "%s is no Python", python);
     else if (code == 127 || code == -1)
         doctor_tell(doctor, FINDING_FAIL, "python",
                     "install Python 3.8 or newer, or name one with --python", "%s is not there",
                     python);
     else if (code == 9)
         doctor_tell(doctor, FINDING_FAIL, "python", "name a newer one with --python",
-                    "%s is %s, and 3.8 is needed", python, last_line(doctor, out));
+                    "%s is %s, and 3.8 is needed", python, version);
     else
         doctor_tell(doctor, FINDING_FAIL, "python",
                     "install its venv and pip (Debian: apt-get install python3-venv)",
-                    "%s cannot make environments: %s", python, last_line(doctor, out));
+                    "%s cannot make environments: %s", python, version);
 }
 
 void doctor_limits(struct doctor *doctor)

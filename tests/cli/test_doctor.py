@@ -40,6 +40,8 @@ def test_what_is_wrong_has_a_next_step(tmp_path):
     assert code == 1
     assert checks["port"]["state"] == "fail" and "--listen" in checks["port"]["next"]
     assert checks["python"]["state"] == "fail" and "--python" in checks["python"]["next"]
+    code, checks = found("--python", "/bin/true", cwd=tmp_path)
+    assert checks["python"]["state"] == "fail" and "is no Python" in checks["python"]["message"]
     (tmp_path / "file").write_text("")
     code, checks = found("--data", tmp_path / "file", *free(), cwd=tmp_path)
     assert code == 1 and checks["data folder"]["state"] == "fail"

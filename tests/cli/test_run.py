@@ -136,6 +136,7 @@ def test_cancel_and_rerun_by_id(cli, api, service):
     assert "once it has ended" in cli.bad(1, "rerun", identity)
     cli.good("resume", service)
     assert api.finished(identity)["latestStatus"]["status"] == "success"
+    assert f"{identity} had ended; nothing was done" in cli.good("cancel", identity).err
     run = cli("cancel", identity, "0" * 24)
     assert run.code in (1, 3) and "0" * 24 in run.err
     assert cli.bad(2, "cancel")
@@ -195,11 +196,17 @@ def test_following_lives_through_a_restart_of_the_server(tmp_path, unique):
         cli.good("deploy", "hello")
         process = cli.start("exec", "hello", "count", "to=100", "--wait")
         assert "counted" in process.stderr.readline()
+        events = cli.start("events", "hello", "-f")
+        assert events.stdout.readline()
         server.kill()
         server.start()
         out, err = process.communicate(timeout=60 * harness.SLOW)
         assert (process.returncode, out) == (0, "100\n"), err
         numbers = [int(n) for n in re.findall(r"counted (\d+)", err)]
         assert numbers == sorted(set(numbers)) and numbers[-1] == 100
+        cli.good("pause", "hello")
+        assert any("Paused" in line for line in events.stdout), events.stderr.read()
+        events.terminate()
+        events.communicate()
     finally:
         assert not server.close()

@@ -95,6 +95,24 @@ static void times_and_sizes_for_people(void **state)
     }
 }
 
+static void test_words_of_a_shell(void **state)
+{
+    static const char *const words[][2] = {{"hello", "hello"},
+                                           {"a/b-c_1.py", "a/b-c_1.py"},
+                                           {"my folder", "'my folder'"},
+                                           {"", "''"},
+                                           {"it's", "'it'\\''s'"},
+                                           {"$x", "'$x'"},
+                                           {"caf\xC3\xA9", "'caf\xC3\xA9'"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        struct buf out = BUF_INIT(100);
+        text_word(&out, str_of(words[i][0]));
+        assert_true(str_is(buf_str(&out), words[i][1]));
+        buf_deinit(&out);
+    }
+}
+
 static void widths_count_columns_not_bytes(void **state)
 {
     _cleanup_buf_ struct buf cut = BUF_INIT(64);
@@ -272,6 +290,7 @@ static void control_characters_become_visible(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_words_of_a_shell),
         cmocka_unit_test(durations_are_read_whole_or_not_at_all),
         cmocka_unit_test(moments_are_times_or_times_ago),
         cmocka_unit_test(times_and_sizes_for_people),
