@@ -28,7 +28,7 @@ PARTS = 8
 
 def programs(build):
     """(command, environment) of every test program; the longest first."""
-    names = ["test_dispatch"] + [path.stem for folder in ("unit", "contract") for path in sorted((ROOT / "tests" / folder).glob("test_*.c"))]
+    names = ["test_dispatch", "test_handout"] + [path.stem for folder in ("unit", "contract") for path in sorted((ROOT / "tests" / folder).glob("test_*.c"))]
     share = SEEDS // PARTS
     parts = [("test_leases", {"DROVER_FIRST": str(first), "DROVER_SEEDS": str(share)}) for first in range(0, SEEDS, share)]
     return [(build / "tests" / name, dict(os.environ, **env)) for name, env in parts + [(name, {}) for name in names]]

@@ -159,7 +159,7 @@ def cmocka_programs(build):
             seeds = min(share, SIMULATION_SEEDS - first)
             programs.append(Program("test_leases", {"DROVER_FIRST": str(first), "DROVER_SEEDS": str(seeds)},
                                     f"test_leases, seeds from {first}"))
-        programs.append(Program("test_dispatch", {}, "test_dispatch"))
+        programs += [Program(name, {}, name) for name in ("test_dispatch", "test_handout")]
     names = sorted(source.stem for folder in ("unit", "contract") for source in (ROOT / "tests" / folder).glob("test_*.c"))
     return programs + [Program(name, {}, name) for name in sorted(names, key=lambda name: (name not in SLOW, name))]
 
