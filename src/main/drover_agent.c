@@ -2,6 +2,7 @@
 // drover-agent: one replica of a service. Wiring only; agent/agent.h is what it does.
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -90,6 +91,7 @@ int main(int argc, char **argv)
     _cleanup_arena_ struct arena *arena = arena_new();
     struct settings settings = {0};
     struct err err = ERR_INIT;
+    prctl(PR_SET_NAME, "drover-agent");  // also when it was executed as /proc/self/exe
     if (option_load(&table, &argc, argv, NULL, &settings, arena, &err)) {
         fprintf(stderr, "drover-agent: %s\n", err.message);
         return AGENT_EXIT_ERROR;

@@ -159,6 +159,7 @@ static void index_all(struct logs *logs)
 void *logs_indexer_main(void *arg)
 {
     struct logs *logs = arg;
+    pthread_setname_np(pthread_self(), "log-indexer");
     setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);  // of this thread alone
     for (;;) {
         struct timespec until;

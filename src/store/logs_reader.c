@@ -229,6 +229,7 @@ void *logs_reader_main(void *arg)
 {
     struct logs *logs = arg;
     struct reader reader = {.logs = logs};
+    pthread_setname_np(pthread_self(), "log-reader");
     pthread_mutex_lock(&logs->lock);
     for (;;) {
         struct store_job *job = jobs_pop(&logs->reads);

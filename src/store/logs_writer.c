@@ -439,6 +439,7 @@ static void write_batch(struct logs *logs, struct store_job *batch)
 void *logs_writer_main(void *arg)
 {
     struct logs *logs = arg;
+    pthread_setname_np(pthread_self(), "log-writer");
     for (;;) {
         struct store_job *batch = take_batch(logs);
         if (batch)

@@ -331,6 +331,7 @@ static void after_group(struct workers *workers)
 static void *writer_main(void *arg)
 {
     struct workers *workers = arg;
+    pthread_setname_np(pthread_self(), "store-writer");
     for (;;) {
         struct store_job *group = take_group(workers);
         if (!group) {
@@ -367,6 +368,7 @@ static void *reader_main(void *arg)
     struct reader *reader = arg;
     struct workers *workers = reader->workers;
     bool rested = true;  // it holds nothing yet
+    pthread_setname_np(pthread_self(), "store-reader");
     pthread_mutex_lock(&workers->lock);
     for (;;) {
         struct store_job *job = jobs_pop(&workers->reads);
