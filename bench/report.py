@@ -198,7 +198,7 @@ def page(result, folder, prefix):
         if one and heading == "Peers":
             one += "\n\n" + PEERS
         parts.append(one)
-    parts += [where_time_goes(result), CAVEATS]
+    parts += [where_time_goes(result), (HERE / "goals.md").read_text(), CAVEATS]
     return re.sub(r"\n{3,}", "\n\n", "\n\n".join(part.strip("\n") for part in parts if part)) + "\n"
 
 

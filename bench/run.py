@@ -13,6 +13,7 @@ Examples:
   make bench BENCH="--quick"                        everything once and small: some minutes
   python3 bench/run.py --runs 3 single celery disk  some workloads
   python3 bench/run.py --history 1000000 history    a smaller history
+  python3 bench/run.py --again bench/results/DATE.json queue   one workload anew, into that result
   python3 bench/report.py bench/results/DATE.json   writes docs/performance.md from a result
 """
 import argparse
@@ -75,12 +76,15 @@ def arguments():
     parser.add_argument("--services", type=int, help="idle services (default 10,000)")
     parser.add_argument("--folder", default="/var/tmp", help="where the servers' data goes: a real disk (default /var/tmp)")
     parser.add_argument("--out", help="result file (default bench/results/DATE.json, and .md beside it)")
+    parser.add_argument("--again", metavar="RESULT", help="measure these workloads anew in an earlier result of this machine")
     parser.add_argument("--no-file", action="store_true", help="only print")
     parser.add_argument("--build", help="folder of the programs (default build)")
     args = parser.parse_args()
     unknown = [name for name in args.workloads if name not in BY_NAME]
     if unknown:
         parser.error(f"there is no workload {unknown[0]}; there are: {', '.join(BY_NAME)}")
+    if args.again and not args.workloads:
+        parser.error("--again needs the names of the workloads that are measured anew")
     return args
 
 
@@ -149,17 +153,35 @@ def keep(result, found, path):
     print(f"\nkept in {path} and {path.with_suffix('.md').name}")
 
 
+def earlier(path, names):
+    """The result in the file, without what is measured anew."""
+    result = json.loads(pathlib.Path(path).read_text())
+    for name in names:
+        result["figures"].pop(name, None)
+        result["failed"].pop(name, None)
+        result["curves"].pop("services" if name == "service-count" else name, None)
+    result["problems"] = [one for one in result["problems"] if one.split(":")[0] not in names]
+    when = facts.machine(".")["when"]
+    result["machine"]["measured again"] = "; ".join(
+        [*filter(None, [result["machine"].get("measured again")]), f"{', '.join(names)} on {when}"])
+    return result
+
+
 def main():
     args, progress = arguments(), Progress()
     size = choose_sizes(args)
-    chosen = [BY_NAME[name] for name in args.workloads] or [
-        one for one in WORKLOADS if not (args.no_peers and one.kind == "peer")]
     result = {"command": "python3 bench/run.py " + shlex.join(sys.argv[1:]), "machine": facts.machine(args.folder),
               "sizes": dataclasses.asdict(size), "figures": {}, "curves": {}, "failed": {}, "problems": []}
-    result["machine"].update({"load before": facts.load(), "load during": []})
+    path = result_path(args, result["machine"]["when"])
+    if args.again:
+        result, path = earlier(args.again, args.workloads), pathlib.Path(args.again)
+        size = sizes.Sizes(**result["sizes"])
+    chosen = [BY_NAME[name] for name in args.workloads] or [
+        one for one in WORKLOADS if not (args.no_peers and one.kind == "peer")]
+    result["machine"].setdefault("load before", facts.load())
+    result["machine"]["load during"] = []
     if result["machine"]["disk"].startswith("tmpfs"):
         progress.say(f"{args.folder} is not on a disk: nothing there is durable; name one with --folder")
-    path = result_path(args, result["machine"]["when"])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is ended
     with tempfile.TemporaryDirectory(prefix="drover-bench-", dir=args.folder) as folder:
         try:
@@ -169,7 +191,8 @@ def main():
             result["failed"]["interrupted"] = ["by the keyboard"]
     during = result["machine"].pop("load during") or [0]
     result["machine"]["load during, median and most"] = f"{table.summary(during)['median']:.2f}, {max(during):.2f}"
-    result["machine"]["took, minutes"] = round((time.monotonic() - progress.start) / 60, 1)
+    took = round((time.monotonic() - progress.start) / 60, 1)
+    result["machine"]["took, minutes"] = result["machine"].get("took, minutes", 0) + took
     found = table.rows(result, BY_NAME)
     print("\n" + table.text(found))
     for name, texts in result["failed"].items():

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What SQLite alone does of a durable execution's life: a plain table, one partial index, and three
-// synced commits (created, taken, ended with 200 bytes) for each group. No server can do more with
-// it. Usage: sqlite_floor FOLDER [SECONDS]; prints a line for groups of 1, 10 and 100.
+// synced commits (created, taken, ended with 200 bytes) for each group.
+// Usage: sqlite_floor FOLDER [SECONDS [GROUP]]
+// Prints a line for groups of 1, 10 and 100, or of the one size.
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,14 +145,16 @@ int main(int argc, char **argv)
 {
     struct floor floor = {0};
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 1.5;
-    if (argc < 2 || !(seconds > 0)) {
-        fprintf(stderr, "usage: sqlite_floor FOLDER [SECONDS]\n");
+    long only = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
+    if (argc < 2 || !(seconds > 0) || only < 0 || only > GROUP_MAX) {
+        fprintf(stderr, "usage: sqlite_floor FOLDER [SECONDS [GROUP]]\n");
         return 2;
     }
     floor_open(&floor, argv[1]);
-    measure(&floor, 1, seconds);
-    measure(&floor, 10, seconds);
-    measure(&floor, 100, seconds);
+    for (int group = 1; group <= GROUP_MAX && only == 0; group *= 10)
+        measure(&floor, group, seconds);
+    if (only > 0)
+        measure(&floor, (int)only, seconds);
     floor_close(&floor);
     return 0;
 }

@@ -52,6 +52,7 @@ def depth(context):
             platform.fill(paused, count - waiting)
             waiting = count
             platform.quiet()
+            platform.checkpoint()
             points[count] = point(context, platform, service)
     return curve("depth", points)
 

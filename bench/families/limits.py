@@ -24,6 +24,13 @@ def disk(context):
         return {"fdatasync/s": len(times) / sum(times), "p50 ms": sorted(times)[len(times) // 2] * 1e3}
 
 
+def sqlite_alone(context, seconds):
+    """The p50 of one life in SQLite alone, ms: to be measured beside what depends on the disk's mood."""
+    with context.scratch() as folder:
+        text = run([program("sqlite_floor"), folder, seconds, 1])
+    return float(re.search(r"p50 ([\d.]+) ms", text)[1])
+
+
 def sqlite(context):
     """SQLite alone: a plain table, three synced commits for each group of executions (sqlite_floor.c)."""
     with context.scratch() as folder:

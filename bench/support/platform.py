@@ -3,6 +3,7 @@
 on a disk. Nothing of an earlier workload is left in it."""
 import contextlib
 import http.client
+import os
 import pathlib
 import shutil
 import sqlite3
@@ -151,10 +152,12 @@ class Platform:
             self.load(service, array(rest), connections=1, count=1)
 
     def checkpoint(self):
-        """Writes the write-ahead log into the database, so that what follows does not pay for what went before."""
+        """Writes the write-ahead log into the database and that to the disk, so that what follows does not pay for
+        what went before."""
         with contextlib.suppress(sqlite3.Error), \
                 contextlib.closing(sqlite3.connect(self.server.data / "drover.db", timeout=10)) as db:
             db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        os.sync()
 
     def restart(self, kill):
         """Ends the server (kill: with SIGKILL) and starts it again. Gives (seconds to end, seconds until ready)."""

@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -136,3 +137,27 @@ def test_the_load_generator_counts_what_is_wrong_and_charges_stalls():
 def test_the_machine_is_described(tmp_path):
     found = facts.machine(tmp_path)
     assert found["cores"] >= 1 and re.search(r"\w+ on ", found["disk"])
+
+
+def test_cpu_is_told_by_thread(tmp_path):
+    for kind, names in (("arrays", ("accepting", "draining")), ("single", ("single",)), ("idle", ("one after",))):
+        done = subprocess.run([sys.executable, str(ROOT / "bench" / "breakdown.py"), kind, "--seconds", "0.3", "--folder", tmp_path],
+                              capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert all(name in done.stdout for name in (*names, "drover: store-writer"))
+        assert kind == "arrays" or ("drover-agent" in done.stdout and "python" in done.stdout)
+
+
+def test_workloads_are_measured_anew_into_a_result(tmp_path):
+    """What else the result holds stays as it is."""
+    path = tmp_path / "result.json"
+    kept = {"command": "made up", "machine": {**facts.machine(tmp_path), "load before": 0}, "problems": [],
+            "sizes": json.loads(json.dumps(vars(sizes.TINY))), "failed": {"disk": ["once"]},
+            "figures": {"rq": {"executions/s": [1.0]}, "disk": {"fdatasync/s": [0.5]}}, "curves": {}}
+    path.write_text(json.dumps(kept))
+    done = subprocess.run([sys.executable, str(ROOT / "bench" / "run.py"), "--again", str(path), "--folder", tmp_path, "disk"],
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    assert found["figures"]["rq"] == {"executions/s": [1.0]} and found["figures"]["disk"]["fdatasync/s"][0] > 1
+    assert not found["failed"] and "disk on" in found["machine"]["measured again"]
