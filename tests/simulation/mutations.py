@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Proves that the simulation can fail: plants one mistake at a time into a copy of the source,
-builds, and expects some seed to notice. Run by hand: tests/simulation/mutations.py [NAME…]"""
+builds, and expects some seed to notice. Run by hand: tests/simulation/mutations.py [NAME…]
+With --check it only says whether each mistake still has its place in the source (part of `make lint`)."""
 
 import os
 import pathlib
@@ -25,7 +26,7 @@ MUTATIONS = {
     "unsent-is-counted": ("counted && lease->sent", "counted"),
     "start-before-sending": ("lease->recorded || !lease->sent ||", "lease->recorded ||"),
     "ended-attempt-confirmed": ("(newest == fence && running)", "(newest == fence || running)"),
-    "expectation-ignored": ("if (queue->expected == 0) {", "if (queue->expected >= 0) {"),
+    "expectation-ignored": ("if (queue->expected == 0)\n", "if (queue->expected >= 0)\n"),
     "orphans-forgotten": ("            .counted = true,\n        };\n        ending_submit(d, &end);", "        };\n        (void)end;"),
     "one-attempt-too-many": ("attempts < most", "attempts <= most"),
     "on-reset-ignored": ('rerun = str_is(service.on_reset, "rerun")', "rerun = service.on_reset.len > 0"),
@@ -52,12 +53,25 @@ def make(source, build):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def place_of(source, name):
+    """The file where its text stands, and stands once; None: the table is out of date."""
+    old = MUTATIONS[name][0]
+    found = [path for path in (source / OPERATION).glob("*.c") if old in path.read_text()]
+    return found[0] if len(found) == 1 and found[0].read_text().count(old) == 1 else None
+
+
+def check():
+    lost = [name for name in MUTATIONS if not place_of(ROOT, name)]
+    for name in lost:
+        print(f"tests/simulation/mutations.py: the text of {name} does not stand once in {OPERATION}: mend the table")
+    return 1 if lost else 0
+
+
 def try_one(source, build, name):
     old, new = MUTATIONS[name]
-    found = [path for path in (source / OPERATION).glob("*.c") if old in path.read_text()]
-    if len(found) != 1 or found[0].read_text().count(old) != 1:
+    path = place_of(source, name)
+    if not path:
         return f"its text does not stand once in {OPERATION}: the table is out of date"
-    path = found[0]
     text = path.read_text()
     path.write_text(text.replace(old, new))
     try:
@@ -78,6 +92,8 @@ def try_one(source, build, name):
 
 
 def main():
+    if sys.argv[1:] == ["--check"]:
+        return check()
     names = sys.argv[1:] or list(MUTATIONS)
     failures = 0
     with tempfile.TemporaryDirectory(prefix="drover-mutations-") as folder:
