@@ -230,11 +230,10 @@ static void recording_done(void *arg, struct err *err)
 
 static void note_duration(struct work_queue *queue, const struct dispatch_result *result)
 {
-    int64_t took = result->ended_at - result->started_at;
-    if (result->started_at < 0 || result->ended_at < 0 || took < 0)
-        return;
-    queue->mean_ms = queue->mean_ms < 0 ? (double)took
-                                        : queue->mean_ms + ((double)took - queue->mean_ms) / 16;
+    if (result->started_at < 0 || result->ended_at < result->started_at)
+        return;  // not said, or the clock was set back
+    double took = (double)(result->ended_at - result->started_at);
+    queue->mean_ms = queue->mean_ms < 0 ? took : queue->mean_ms + (took - queue->mean_ms) / 16;
 }
 
 void lease_record_results(struct dispatch *d, struct dispatch_exchange *exchange)

@@ -104,7 +104,7 @@ static void fill_reports(struct sim *sim, struct call *call, struct agent *agent
                 .ref = ref,
                 .status = STR("success"),
                 .output = arena_printf(base->arena, "{\"f\":%" PRId64 "}", held->fence),
-                .started_at = sim->clock.wall_ms,
+                .started_at = sim->clock.wall_ms - sim->run_ms,
                 .ended_at = sim->clock.wall_ms};
         } else if (held->state == LOST) {
             seen->cause = true;

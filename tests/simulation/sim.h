@@ -84,6 +84,8 @@ struct sim {
     struct fences fences;
     struct platform platform;
     const char *store_driver, *queue_driver;
+    int64_t
+        run_ms;  // as results tell it: 0 for tiny functions, which are handed out in their own way
     char folder[64];
     struct queue *queue;
     struct dispatch *dispatch;

@@ -39,6 +39,21 @@ static void an_agent_that_names_an_older_fence_does_not_keep_it(void **state)
     world_free(w);
 }
 
+static void an_agent_that_names_what_another_one_has_does_not_get_it(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct str session, id = create(w, 1, "{}");
+    int64_t fence = run_one(w, "r1", &session, id);
+    struct dispatch_ref held[] = {{.id = id, .fence = fence}};
+    size_t kept = 9;
+    hello(w, "r2", held, 1, &kept);
+    assert_int_equal(kept, 0);
+    struct lease *lease = map_get(w->dispatch->leases, id);
+    assert_string_equal(lease->agent->replica_id, "r1");
+    world_free(w);
+}
+
 static void a_result_under_way_survives_a_hello(void **state)
 {
     (void)state;
@@ -341,6 +356,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_newer_session_ends_the_older_ones_calls),
         cmocka_unit_test(an_agent_that_names_an_older_fence_does_not_keep_it),
+        cmocka_unit_test(an_agent_that_names_what_another_one_has_does_not_get_it),
         cmocka_unit_test(a_result_under_way_survives_a_hello),
         cmocka_unit_test(what_was_given_up_does_not_come_back),
         cmocka_unit_test(commands_come_with_the_next_answer),

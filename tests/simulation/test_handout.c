@@ -59,6 +59,26 @@ static void longer_ones_go_to_all_in_turn(void **state)
     world_free(w);
 }
 
+static void times_that_make_no_sense_say_nothing_of_a_function(void **state)
+{
+    (void)state;
+    static const int64_t times[][2] = {{INT_NONE, 5}, {5, INT_NONE}, {7, 5}, {5, 5}};
+    struct world *w = world_new();
+    for (int i = 0; i < 4; i++) {
+        struct str session, id = create(w, 1 + i, "{}");
+        int64_t fence = run_one(w, "r1", &session, id);
+        struct talk *talk = prepare(w, "r1", session, 1);
+        reports(w, talk, id, fence);
+        talk->base.results[0].started_at = times[i][0];
+        talk->base.results[0].ended_at = times[i][1];
+        give(w, talk);
+        pump(w);
+        assert_status(w, id, "success");
+        assert_true(dispatch_queue(w->dispatch, S)->mean_ms < 0 ? i < 3 : i == 3);
+    }
+    world_free(w);
+}
+
 // ── between the read and its answer ──────────────────────────────────────────────────────────
 
 // An execution without a body, and an agent for which it is being read.
@@ -365,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiny_functions_stay_with_one_agent),
         cmocka_unit_test(longer_ones_go_to_all_in_turn),
+        cmocka_unit_test(times_that_make_no_sense_say_nothing_of_a_function),
         cmocka_unit_test(what_is_asked_for_while_it_is_read_is_read_again),
         cmocka_unit_test(what_cannot_be_read_stays_queued),
         cmocka_unit_test(what_is_read_for_a_dead_agent_goes_to_the_next),

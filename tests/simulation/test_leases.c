@@ -172,6 +172,7 @@ static void sim_begin(struct sim *sim, uint64_t seed)
                                       .limits = limits_default};
     sim->store_driver = seed % SQLITE_EVERY == 7 ? "sqlite" : "memory";
     sim->queue_driver = seed % 3 == 0 ? "memory" : "embedded";
+    sim->run_ms = seed % 2 == 0 ? 0 : 20;
     sim->arena = arena_new();
     list_init(&sim->calls);
     sim->platform = (struct platform){.fences = &sim->fences,
