@@ -47,11 +47,11 @@ static int configure(sqlite3 *sql, const char *path, bool writer, struct err *er
     return 0;
 }
 
-static sqlite3 *open_file(const char *path, bool writer, struct err *err)
+static sqlite3 *open_file(const char *path, bool writer, const char *vfs, struct err *err)
 {
     sqlite3 *sql = NULL;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(path, &sql, flags, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(path, &sql, flags, vfs) != SQLITE_OK) {
         open_err(sql, path, err);
         sqlite3_close(sql);
         return NULL;
@@ -65,6 +65,8 @@ static sqlite3 *open_file(const char *path, bool writer, struct err *err)
 
 static void db_free(struct store_db *db)
 {
+    if (db->vfs.zName)
+        sqlite3_vfs_unregister(&db->vfs);
     fd_close_at(&db->lock_fd);
     mem_free(db->folder);
     mem_free(db->path);
@@ -73,7 +75,7 @@ static void db_free(struct store_db *db)
 
 static int migrate(const char *path, int to, bool discard, struct err *err)
 {
-    sqlite3 *sql = open_file(path, false, err);
+    sqlite3 *sql = open_file(path, false, NULL, err);
     if (!sql)
         return -1;
     int failed = store_sqlite_migrate(sql, &store_sqlite_steps, to, discard, err);
@@ -101,6 +103,7 @@ static int driver_open(const struct store_config *config, struct store_db **out,
         db_free(db);
         return -1;
     }
+    wal_writes_register(&db->vfs, db->vfs_name);
     *out = db;
     return 0;
 }
@@ -120,7 +123,7 @@ static void tx_close(struct tx *base)
 
 static struct tx *tx_open(struct store_db *db, bool writer, struct err *err)
 {
-    sqlite3 *sql = open_file(db->path, writer, err);
+    sqlite3 *sql = open_file(db->path, writer, writer ? db->vfs_name : NULL, err);
     if (!sql)
         return NULL;
     if (!writer && exec(sql, "PRAGMA query_only=ON", db->path, err) < 0) {
@@ -296,7 +299,7 @@ int store_schema_version(const char *folder, int *version, struct err *err)
     char path[4096];
     if (find_file(folder, path, sizeof(path), err) < 0)
         return -1;
-    sqlite3 *sql = open_file(path, false, err);
+    sqlite3 *sql = open_file(path, false, NULL, err);
     if (!sql)
         return -1;
     int failed = store_sqlite_version(sql, version, err);

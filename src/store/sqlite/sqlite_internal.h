@@ -18,8 +18,12 @@
     "(status='failed' OR status='terminated' OR status='aborted' OR status='canceled' OR "         \
     "status='system-failure')"
 
+#define WAL_WRITES_NAME 32
+
 struct store_db {
     char *folder, *path;
+    sqlite3_vfs vfs;  // the writer's; see wal_writes.c
+    char vfs_name[WAL_WRITES_NAME];
     int lock_fd;
     struct log *log;
     atomic_int wal_pages;    // after the last commit
@@ -140,6 +144,9 @@ bool counts_serve(const struct entity *entity, const struct filter *filter);
 bool counts_column(const struct field *field);
 // What the open transaction of a writer changed and did not write yet.
 int64_t counts_pending(const struct sqlite_tx *tx, const struct filter *filter);
+
+// wal_writes.c: a VFS for a connection with synchronous=FULL, which the caller unregisters.
+void wal_writes_register(sqlite3_vfs *vfs, char name[WAL_WRITES_NAME]);
 
 // spans.c: how many executions there are in spans of time.
 struct spans *spans_new(void);
