@@ -161,9 +161,8 @@ def earlier(path, names):
         result["failed"].pop(name, None)
         result["curves"].pop("services" if name == "service-count" else name, None)
     result["problems"] = [one for one in result["problems"] if one.split(":")[0] not in names]
-    when = facts.machine(".")["when"]
     result["machine"]["measured again"] = "; ".join(
-        [*filter(None, [result["machine"].get("measured again")]), f"{', '.join(names)} on {when}"])
+        [*filter(None, [result["machine"].get("measured again")]), f"{', '.join(names)} on {facts.now()}"])
     return result
 
 

@@ -30,12 +30,16 @@ def file_system(folder):
     return best[0], best[2]
 
 
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
 def machine(folder):
     model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     git = subprocess.run(["git", "describe", "--always", "--dirty", "--tags"], cwd=ROOT, capture_output=True, text=True,
                          check=False)
     device, kind = file_system(pathlib.Path(folder).resolve())
-    facts = {"when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    facts = {"when": now(),
              "drover": git.stdout.strip(), "cpu": model[1] if model else platform.machine(), "cores": os.cpu_count(),
              "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
              "system": platform.platform(), "disk": f"{kind} on {device}", "Python": sys.version.split()[0],

@@ -73,11 +73,15 @@ static inline void fixture_fatal(void *arg, const struct err *err)
     ((struct fixture *)arg)->fatals++;
 }
 
-static inline struct store *fixture_open(struct fixture *fixture, const char *driver)
+// group_max, group_us: as in store.h; 0: its defaults.
+static inline struct store *fixture_open_groups(struct fixture *fixture, const char *driver,
+                                                int64_t group_max, int64_t group_us)
 {
     struct err err = ERR_INIT;
     struct store *store = store_open(&(struct store_config){.driver = driver,
                                                             .path = fixture->folder,
+                                                            .group_max = group_max,
+                                                            .group_us = group_us,
                                                             .loop = fixture->loop,
                                                             .log = fixture->log,
                                                             .on_fatal = fixture_fatal,
@@ -87,6 +91,11 @@ static inline struct store *fixture_open(struct fixture *fixture, const char *dr
         print_error("store_open: %s\n", err.message);
     assert_non_null(store);
     return store;
+}
+
+static inline struct store *fixture_open(struct fixture *fixture, const char *driver)
+{
+    return fixture_open_groups(fixture, driver, 0, 0);
 }
 
 static inline struct fixture *fixture_new(const char *driver)
@@ -161,5 +170,22 @@ static inline void fixture_free(struct fixture *fixture)
     fixture_remove(fixture->folder);
     mem_free(fixture);
 }
+
+// Around each test of a suite: the initial state is the driver's name, the test's a fixture.
+static inline int fixture_setup(void **state)
+{
+    *state = fixture_new(*state);
+    return 0;
+}
+
+static inline int fixture_teardown(void **state)
+{
+    fixture_free(*state);
+    return 0;
+}
+
+#define FIXTURE_TEST(function, driver)                                                             \
+    cmocka_unit_test_prestate_setup_teardown(function, fixture_setup, fixture_teardown,            \
+                                             (void *)(driver))
 
 #endif

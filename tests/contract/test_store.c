@@ -2,20 +2,6 @@
 // One suite for every store driver: rows, and the life of an execution.
 #include "store_fixture.h"
 
-static const char *driver;  // of the suite that runs
-
-static int setup(void **state)
-{
-    *state = fixture_new(driver);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    return 0;
-}
-
 // ── rows to play with ────────────────────────────────────────────────────────────────────────
 
 static struct item item_of(const char *id, const char *filename, const char *metadata)
@@ -544,24 +530,21 @@ static void test_undo(void **state)
     OK(read_now(f, items_unchanged, err));
 }
 
-#define SUITE_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-
 static int run_suite(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        SUITE_TEST(test_rows),
-        SUITE_TEST(test_readers_do_not_write),
-        SUITE_TEST(test_unique),
-        SUITE_TEST(test_lists),
-        SUITE_TEST(test_counts),
-        SUITE_TEST(test_large_filters),
-        SUITE_TEST(test_meta),
-        SUITE_TEST(test_execution_life),
-        SUITE_TEST(test_open_executions),
-        SUITE_TEST(test_blob_used),
-        SUITE_TEST(test_undo),
+        FIXTURE_TEST(test_rows, name),
+        FIXTURE_TEST(test_readers_do_not_write, name),
+        FIXTURE_TEST(test_unique, name),
+        FIXTURE_TEST(test_lists, name),
+        FIXTURE_TEST(test_counts, name),
+        FIXTURE_TEST(test_large_filters, name),
+        FIXTURE_TEST(test_meta, name),
+        FIXTURE_TEST(test_execution_life, name),
+        FIXTURE_TEST(test_open_executions, name),
+        FIXTURE_TEST(test_blob_used, name),
+        FIXTURE_TEST(test_undo, name),
     };
-    driver = name;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
 

@@ -8,18 +8,6 @@
 
 static const char *driver;  // of the suite that runs
 
-static int setup(void **state)
-{
-    *state = fixture_new(driver);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    return 0;
-}
-
 #define JOBS 200
 
 struct counted {
@@ -229,18 +217,10 @@ static void ordered_done(void *arg, struct err *err)
 static void run_ordered(struct fixture *f, int64_t group_max, int64_t group_us,
                         struct ordered *jobs, int count, int *finished)
 {
-    struct err err = ERR_INIT;
     sem_t gate;
     sem_init(&gate, 0, 0);
     store_close(f->store);
-    f->store = store_open(&(struct store_config){.driver = driver,
-                                                 .path = f->folder,
-                                                 .loop = f->loop,
-                                                 .log = f->log,
-                                                 .group_max = group_max,
-                                                 .group_us = group_us},
-                          &err);
-    assert_non_null(f->store);
+    f->store = fixture_open_groups(f, driver, group_max, group_us);
     jobs[0].gate = &gate;
     for (int i = 0; i < count; i++) {
         jobs[i].job.work = ordered_work;
@@ -313,14 +293,13 @@ static void test_long_group(void **state)
         assert_int_equal(jobs[i].done_at, i);
 }
 
-#define SUITE_TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-
 static int run_suite(const char *name)
 {
     const struct CMUnitTest tests[] = {
-        SUITE_TEST(test_jobs),       SUITE_TEST(test_lazy_alone), SUITE_TEST(test_close_finishes),
-        SUITE_TEST(test_snapshots),  SUITE_TEST(test_ahead),      SUITE_TEST(test_others_get_in),
-        SUITE_TEST(test_long_group),
+        FIXTURE_TEST(test_jobs, name),           FIXTURE_TEST(test_lazy_alone, name),
+        FIXTURE_TEST(test_close_finishes, name), FIXTURE_TEST(test_snapshots, name),
+        FIXTURE_TEST(test_ahead, name),          FIXTURE_TEST(test_others_get_in, name),
+        FIXTURE_TEST(test_long_group, name),
     };
     driver = name;
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

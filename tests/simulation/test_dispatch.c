@@ -60,9 +60,7 @@ static void a_result_under_way_survives_a_hello(void **state)
     struct world *w = world_new();
     struct str session, id = create(w, 1, "{}");
     int64_t fence = run_one(w, "r1", &session, id);
-    struct talk *talk = prepare(w, "r1", session, 1);
-    reports(w, talk, id, fence);
-    give(w, talk);
+    struct talk *talk = tell_result(w, "r1", session, id, fence);
     greet(w, "r1");  // names nothing
     pump(w);
     assert_status(w, id, "success");

@@ -337,6 +337,16 @@ static inline void reports(struct world *w, struct talk *talk, struct str id, in
                                                      .ended_at = w->clock.wall_ms};
 }
 
+// An exchange that brings one result.
+static inline struct talk *tell_result(struct world *w, const char *replica, struct str session,
+                                       struct str id, int64_t fence)
+{
+    struct talk *talk = prepare(w, replica, session, 1);
+    reports(w, talk, id, fence);
+    give(w, talk);
+    return talk;
+}
+
 // One agent with one execution, which has arrived there. Returns its fence.
 static inline int64_t run_one(struct world *w, const char *replica, struct str *session,
                               struct str id)
