@@ -61,8 +61,7 @@ static int reconcile_apply(struct reconcile *r, struct err *err)
     reconcile_deployment(&r->service, &r->runtime, r->arena, &deployment);
     if (deployment.replicas == 0)
         return driver_remove(driver, str_of(r->service_id), r->force, err);
-    if (r->force)
-        deployment.drain_ms = 0;
+    deployment.force = r->force;
     deployment.agent_token = agent_token(r);
     return driver_apply(driver, &deployment, err);
 }

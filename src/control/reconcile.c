@@ -15,16 +15,18 @@ int64_t reconcile_replicas(const struct service *service, const struct runtime *
 void reconcile_deployment(const struct service *service, const struct runtime *runtime,
                           struct arena *arena, struct deployment *out)
 {
+    int64_t replicas = reconcile_replicas(service, runtime);
     *out = (struct deployment){
         .service_id = service->id,
         .project_id = service->project_id,
         .service_name = service->name,
         .revision = arena_printf(arena, STR_FMT ".%lld", STR_ARG(service->version),
                                  (long long)service->generation),
-        .replicas = reconcile_replicas(service, runtime),
+        .replicas = replicas,
         .instance = runtime->instance,
         // A replaced agent may finish what it runs: as long as one execution may take.
         .drain_ms = service->execution_timeout * 1000,
         .grace_ms = IDLE_GRACE_MS,
+        .surge = replicas > 4 ? replicas / 4 : 1,
     };
 }

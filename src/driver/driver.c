@@ -25,6 +25,8 @@ int driver_apply(struct driver *driver, const struct deployment *deployment, str
     if (deployment->replicas < 0)
         return err_set(err, ERR_BAD_INPUT, "a service cannot have %lld replicas",
                        (long long)deployment->replicas);
+    if (deployment->surge < 1)
+        return err_set(err, ERR_INTERNAL, "a deployment needs a surge of at least 1");
     if (deployment->service_id.len == 0 || !deployment->instance)
         return err_set(err, ERR_INTERNAL, "a deployment needs a service and an instance type");
     return driver->ops->apply(driver, deployment, err);
@@ -45,4 +47,9 @@ int driver_signal(struct driver *driver, struct str replica_id, enum replica_sig
                   struct err *err)
 {
     return driver->ops->signal(driver, replica_id, signal, err);
+}
+
+void driver_ready(struct driver *driver, struct str replica_id, bool ready)
+{
+    driver->ops->ready(driver, replica_id, ready);
 }

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "model/runtime.h"
 
+struct clock;
 struct loop;
 struct driver;
 
@@ -22,10 +23,11 @@ struct deployment {  // what should run for one service
     int64_t replicas;     // 0: none
     const struct instance_type *instance;
     struct str agent_token;  // lets an agent speak for this one service; handed over in a 0600 file
-    int64_t drain_ms;  // how long a replaced replica may finish what it runs before it is killed
-    int64_t grace_ms;  // between the polite stop and the kill of an idle replica
-    bool keep_others;  // a rollout under way: replicas of other revisions keep running until an
-                       // apply without it (false: they are drained as soon as the new ones run)
+    int64_t drain_ms;  // how long a replaced replica may finish what it runs; then it is stopped
+    int64_t grace_ms;  // between the polite stop and the kill
+    int64_t surge;  // replicas of a new revision that may live beside the old ones at a time, and
+                    // old ones that may be on their way out; at least 1
+    bool force;     // those that are replaced are stopped, not drained
 };
 
 enum replica_phase {
@@ -43,6 +45,8 @@ struct replica_status {
                          // "Error", "Completed"
     struct str message;  // the agent's last lines on stderr, or what the system said
     int64_t restarts;
+    int64_t failures;       // ends in a row without having run for backoff_reset_ms
+    bool told;              // it was told to go: its end is no failure of its own
     int64_t exit_code;      // of the newest end; INT_NONE: none yet. 128 + n: signal n
     int64_t started_at;     // wall ms of the newest start
     int64_t next_start_at;  // with REPLICA_WAITING
@@ -50,8 +54,8 @@ struct replica_status {
 };
 
 enum replica_signal {
-    REPLICA_DRAIN,  // take nothing new, finish, exit; killed after the deployment's drain_ms
-    REPLICA_STOP,   // stop now, politely (SIGTERM, then kill)
+    REPLICA_DRAIN,  // take nothing new, finish, exit; stopped after the deployment's drain_ms
+    REPLICA_STOP,   // hand back what is unfinished and exit; killed after grace_ms
     REPLICA_KILL,   // kill -9 the agent and everything it started
 };
 
@@ -69,6 +73,7 @@ struct driver_config {
     const char *cgroup;  // process: folder of a cgroup (v2) in which replicas get theirs; NULL: the
                          // server's own, where that is possible; "": none
     struct loop *loop;
+    const struct clock *clock;  // NULL: the system's
     struct log *log;
     // A replica's phase, reason or end changed (also for replicas found alive at start). On the
     // loop, never from inside a call into the driver but driver_close: it may call any function.
@@ -80,9 +85,9 @@ struct driver_config {
 struct driver *driver_open(const struct driver_config *config, struct err *err);
 void driver_close(struct driver *driver);  // agents keep running; tells what was not told yet
 
-// Makes the service's replicas match: starts missing ones, replaces those of another revision (new
-// one first, then drains the old), drains the newest ones beyond `replicas`. Repeating it is
-// harmless.
+// Makes the service's replicas match: starts missing ones, replaces those of another revision a few
+// at a time (new ones first; when they are ready, as many old ones are drained), drains the newest
+// ones beyond `replicas`. Repeating it is harmless.
 MUST_CHECK int driver_apply(struct driver *driver, const struct deployment *deployment,
                             struct err *err);
 // Drains (force: kills) every replica and forgets the service.
@@ -95,6 +100,10 @@ void driver_observe(struct driver *driver, struct str service_id,
 MUST_CHECK int driver_signal(struct driver *driver, struct str replica_id,
                              enum replica_signal signal, struct err *err);  // ERR_NOT_FOUND
 
+// What the replica's agent says of itself: it takes executions, or does so no more. Of one that was
+// adopted the driver knows what was said before.
+void driver_ready(struct driver *driver, struct str replica_id, bool ready);
+
 struct driver_ops {
     const char *name;
     struct driver *(*open)(const struct driver_config *config, struct err *err);
@@ -104,6 +113,7 @@ struct driver_ops {
     void (*observe)(struct driver *, struct str, void (*)(void *, const struct replica_status *),
                     void *);
     int (*signal)(struct driver *, struct str, enum replica_signal, struct err *);
+    void (*ready)(struct driver *, struct str, bool);
 };
 struct driver {  // first member of every implementation's own struct
     const struct driver_ops *ops;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/mem.h"
+#include "driver/plan.h"
 #include "net/loop.h"
 
 struct service {
@@ -15,6 +16,7 @@ struct service {
     struct deployment wanted;
     struct instance_type instance;
     int64_t refused_until;  // monotonic ms: no new replica earlier, the server refused one
+    int64_t rollout;        // counts the revisions that were wanted, from 1
 };
 
 struct report {
@@ -23,13 +25,13 @@ struct report {
     struct replica_status status;
 };
 
-static int64_t now_ms(void) { return clock_wall(clock_system()); }
-static int64_t mono_ms(void) { return clock_mono(clock_system()); }
+static int64_t now_ms(const struct driver_slots *slots) { return clock_wall(slots->clock); }
+static int64_t mono_ms(const struct driver_slots *slots) { return clock_mono(slots->clock); }
 
 // The wall clock may have been set since next_start_at was written.
 static int64_t wait_left(const struct driver_slot *slot)
 {
-    int64_t left = slot->next_start_at - now_ms();
+    int64_t left = slot->next_start_at - now_ms(slot->slots);
     return left < 0 ? 0 : left > slot->backoff_ms ? slot->backoff_ms : left;
 }
 
@@ -48,6 +50,8 @@ static struct replica_status status_of(const struct driver_slot *slot)
         .reason = text(slot->reason),
         .message = text(slot->message),
         .restarts = slot->restarts,
+        .failures = slot->failures,
+        .told = slot->told != SLOT_KEEP,
         .exit_code = slot->exit_code,
         .started_at = slot->started_at,
         .next_start_at = slot->phase == REPLICA_WAITING ? slot->next_start_at : 0,
@@ -141,7 +145,7 @@ static void slot_free(struct driver_slot *slot)
 
 static void gone(struct driver_slot *slot, const char *reason)
 {
-    slot->alive = false;
+    slot->alive = slot->ready = false;
     slot->phase = REPLICA_EXITED;
     slot->reason = reason;
     changed(slot);
@@ -168,15 +172,14 @@ static void on_backoff_over(void *arg)
 static void wait_to_start(struct driver_slot *slot, const char *reason, int64_t ran_ms)
 {
     const struct driver_config *config = slot->slots->config;
-    if (slot->backoff_ms == 0 || ran_ms >= config->backoff_reset_ms)
-        slot->backoff_ms = config->backoff_first_ms;
-    else
-        slot->backoff_ms *= 2;
+    bool anew = slot->backoff_ms == 0 || ran_ms >= config->backoff_reset_ms;
+    slot->backoff_ms = anew ? config->backoff_first_ms : slot->backoff_ms * 2;
+    slot->failures = anew ? 1 : slot->failures + 1;
     if (slot->backoff_ms > config->backoff_max_ms)
         slot->backoff_ms = config->backoff_max_ms;
     slot->phase = REPLICA_WAITING;
     slot->reason = reason;
-    slot->next_start_at = now_ms() + slot->backoff_ms;
+    slot->next_start_at = now_ms(slot->slots) + slot->backoff_ms;
     set_timer(slot, slot->backoff_ms, on_backoff_over);
     slot->slots->backend->save(slot);
     changed(slot);
@@ -187,8 +190,8 @@ static int start(struct driver_slot *slot, const struct service *service, struct
     slot->drain_ms = service->wanted.drain_ms;
     slot->grace_ms = service->wanted.grace_ms;
     slot->restarts += slot->started_at != 0;
-    slot->started_at = now_ms();
-    slot->started_mono = mono_ms();
+    slot->started_at = now_ms(slot->slots);
+    slot->started_mono = mono_ms(slot->slots);
     slot->phase = REPLICA_STARTING;
     slot->reason = "ContainerCreating";
     slot->alive = true;
@@ -212,7 +215,7 @@ static void on_time_up(void *arg)
     struct driver_slot *slot = arg;
     slot->timer = NULL;
     slot->overdue = true;
-    tell(slot, REPLICA_KILL);
+    tell(slot, slot->told == SLOT_DRAIN ? REPLICA_STOP : REPLICA_KILL);
 }
 
 static void arm_deadline(struct driver_slot *slot)
@@ -260,7 +263,7 @@ static const char *end_reason(const struct driver_slot *slot, const struct drive
 static void set_end_message(struct driver_slot *slot, const struct driver_slot_end *end)
 {
     char text[96];
-    snprintf(text, sizeof(text), "it was still busy after draining for %lld s and was killed",
+    snprintf(text, sizeof(text), "it was still busy after draining for %lld s and was stopped",
              (long long)(slot->drain_ms / 1000));
     if (end->oom || slot->told == SLOT_KEEP)
         set_message(slot, end->message);
@@ -276,7 +279,7 @@ void driver_slot_ended(struct driver_slot *slot, const struct driver_slot_end *e
 {
     struct driver_slots *slots = slot->slots;
     struct service *service = service_of(slot);
-    slot->alive = false;
+    slot->alive = slot->ready = false;
     slot->pid = 0;
     slot->exit_code = end->code;
     set_timer(slot, 0, NULL);
@@ -286,12 +289,12 @@ void driver_slot_ended(struct driver_slot *slot, const struct driver_slot_end *e
     bool wanted = slot->told == SLOT_KEEP && (!service || is_current(slot, service));
     if (wanted && !refused) {
         wait_to_start(slot, "CrashLoopBackOff",
-                      slot->started_mono ? mono_ms() - slot->started_mono
+                      slot->started_mono ? mono_ms(slots) - slot->started_mono
                                          : end->at - slot->started_at);
         return;
     }
     if (refused && service)
-        service->refused_until = mono_ms() + slots->config->backoff_first_ms;
+        service->refused_until = mono_ms(slots) + slots->config->backoff_first_ms;
     gone(slot, reason);
     struct err err = ERR_INIT;
     if (service && reconcile(slots, service, &err) != 0)
@@ -325,28 +328,22 @@ void driver_slot_adopted(struct driver_slot *slot)
 }
 
 // ── what a service should have ───────────────────────────────────────────────────────────────
-static int64_t count_slots(struct driver_slots *slots, const struct service *service, bool current,
-                           bool alive_only)
+static bool is_of(const struct driver_slot *slot, const struct service *service)
 {
-    int64_t count = 0;
-    list_each (&slots->slots, it, next) {
-        const struct driver_slot *slot = list_entry(it, struct driver_slot, node);
-        count += str_is(service->wanted.service_id, slot->service_id) && slot->told == SLOT_KEEP &&
-                 is_current(slot, service) == current && (slot->alive || !alive_only);
-    }
-    return count;
+    return str_is(service->wanted.service_id, slot->service_id);
 }
 
-static int start_missing(struct driver_slots *slots, struct service *service, struct err *err)
+static int start_more(struct driver_slots *slots, struct service *service, int64_t missing,
+                      struct err *err)
 {
     int rc = 0;
-    int64_t missing = service->wanted.replicas - count_slots(slots, service, true, false);
-    if (mono_ms() < service->refused_until)
+    if (mono_ms(slots) < service->refused_until)
         missing = 0;
     _cleanup_arena_ struct arena *arena = arena_new();
     for (; missing > 0; missing--) {
-        struct driver_slot *slot = driver_slots_add(
-            slots, id_new(now_ms(), arena), service->wanted.service_id, service->wanted.revision);
+        struct driver_slot *slot = driver_slots_add(slots, id_new(now_ms(slots), arena),
+                                                    service->wanted.service_id,
+                                                    service->wanted.revision);
         struct err again = ERR_INIT;
         if (start(slot, service, rc == 0 ? err : &again) != 0)
             rc = -1;
@@ -360,8 +357,8 @@ static int start_due(struct driver_slots *slots, struct service *service, struct
     int rc = 0;
     list_each (&slots->slots, it, next) {
         struct driver_slot *slot = list_entry(it, struct driver_slot, node);
-        if (!str_is(service->wanted.service_id, slot->service_id) || !is_current(slot, service) ||
-            slot->phase != REPLICA_WAITING || slot->timer)
+        if (!is_of(slot, service) || !is_current(slot, service) || slot->phase != REPLICA_WAITING ||
+            slot->timer)
             continue;
         struct err again = ERR_INIT;
         if (start(slot, service, rc == 0 ? err : &again) != 0)
@@ -370,45 +367,51 @@ static int start_due(struct driver_slots *slots, struct service *service, struct
     return rc;
 }
 
-static void drain_beyond(struct driver_slots *slots, const struct service *service)
+// With force also those that are draining already.
+static void tell_replaced(struct driver_slot *slot, const struct service *service)
 {
-    int64_t beyond = count_slots(slots, service, true, false) - service->wanted.replicas;
-    for (struct list *it = slots->slots.prev, *before; beyond > 0 && it != &slots->slots;
-         it = before) {
-        before = it->prev;
-        struct driver_slot *slot = list_entry(it, struct driver_slot, node);
-        if (!str_is(service->wanted.service_id, slot->service_id) || slot->told != SLOT_KEEP ||
-            !is_current(slot, service))
-            continue;
-        tell(slot, REPLICA_DRAIN);
-        beyond--;
-    }
+    slot->rollout = service->rollout;
+    tell(slot, service->wanted.force ? REPLICA_STOP : REPLICA_DRAIN);
 }
 
-// Lets go of as many old ones as there are new ones running to take over.
-static void drain_others(struct driver_slots *slots, const struct service *service)
+static struct plan_replica plan_of(const struct driver_slot *slot, const struct service *service)
 {
-    int64_t spare = count_slots(slots, service, true, true) +
-                    count_slots(slots, service, false, true) - service->wanted.replicas;
-    list_each (&slots->slots, it, next) {
-        struct driver_slot *slot = list_entry(it, struct driver_slot, node);
-        if (!str_is(service->wanted.service_id, slot->service_id) || slot->told != SLOT_KEEP ||
-            is_current(slot, service))
-            continue;
-        if (slot->alive && (service->wanted.keep_others || spare-- <= 0))
-            continue;
-        tell(slot, REPLICA_DRAIN);
-    }
+    return (struct plan_replica){.current = is_current(slot, service),
+                                 .alive = slot->alive,
+                                 .ready = slot->ready,
+                                 .kept = slot->told == SLOT_KEEP,
+                                 .leaving = slot->alive && slot->told != SLOT_KEEP &&
+                                            slot->rollout == service->rollout};
 }
 
 static int reconcile(struct driver_slots *slots, struct service *service, struct err *err)
 {
-    drain_beyond(slots, service);
+    const struct plan_wish wish = {service->wanted.replicas, service->wanted.surge};
+    _cleanup_arena_ struct arena *arena = arena_new();
+    size_t count = 0, most = 0;
+    list_each (&slots->slots, it, next)
+        most++;
+    struct driver_slot **own = arena_array_of(arena, struct driver_slot *, most + 1);
+    struct plan_replica *facts = arena_array_of(arena, struct plan_replica, most + 1);
+    bool *go = arena_array_of(arena, bool, most + 1);
+    list_each (&slots->slots, it, next) {
+        struct driver_slot *slot = list_entry(it, struct driver_slot, node);
+        if (!is_of(slot, service))
+            continue;
+        own[count] = slot;
+        facts[count++] = plan_of(slot, service);
+    }
+    int64_t missing = driver_plan(&wish, facts, count, go);
+    for (size_t i = 0; i < count; i++) {
+        if (!facts[i].current && (go[i] || (service->wanted.force && !facts[i].kept)))
+            tell_replaced(own[i], service);
+        else if (go[i])
+            tell(own[i], REPLICA_DRAIN);
+    }
     struct err again = ERR_INIT;
     int rc = start_due(slots, service, err);
-    if (start_missing(slots, service, rc == 0 ? err : &again) != 0)
+    if (start_more(slots, service, missing, rc == 0 ? err : &again) != 0)
         rc = -1;
-    drain_others(slots, service);
     return rc;
 }
 
@@ -434,12 +437,12 @@ static struct service *service_keep(struct driver_slots *slots, const struct dep
     service->instance.name = arena_copy(arena, wanted->instance->name);
     service->instance.gpu = arena_copy(arena, wanted->instance->gpu);
     service->wanted.instance = &service->instance;
-    if (old) {
-        // A new revision may be what the refused agent was waiting for.
-        if (str_eq(old->wanted.revision, wanted->revision))
-            service->refused_until = old->refused_until;
+    bool same = old && str_eq(old->wanted.revision, wanted->revision);
+    service->rollout = !old ? 1 : same ? old->rollout : old->rollout + 1;
+    // A new revision may be what the refused agent was waiting for.
+    service->refused_until = same ? old->refused_until : 0;
+    if (old)
         service_free(old);
-    }
     list_push_back(&slots->services, &service->node);
     return service;
 }
@@ -450,6 +453,7 @@ void driver_slots_init(struct driver_slots *slots, const struct driver_config *c
 {
     slots->config = config;
     slots->backend = backend;
+    slots->clock = config->clock ? config->clock : clock_system();
     slots->telling = NULL;
     list_init(&slots->slots);
     list_init(&slots->services);
@@ -507,6 +511,20 @@ int driver_slots_signal(struct driver_slots *slots, struct str replica_id,
         return err_set(err, ERR_NOT_FOUND, "there is no replica " STR_FMT, STR_ARG(replica_id));
     tell(slot, signal);
     return 0;
+}
+
+void driver_slots_ready(struct driver_slots *slots, struct str replica_id, bool ready)
+{
+    struct driver_slot *slot = driver_slots_find(slots, replica_id);
+    if (!slot || !slot->alive || slot->ready == ready)
+        return;
+    slot->ready = ready;
+    slots->backend->save(slot);
+    struct service *service = service_of(slot);
+    struct err err = ERR_INIT;
+    if (service && reconcile(slots, service, &err) != 0)
+        log_warn(slots->config->log, "driver", "service " STR_FMT ": %s",
+                 STR_ARG(service->wanted.service_id), err.message);
 }
 
 struct driver_slot *driver_slots_find(struct driver_slots *slots, struct str id)

@@ -23,9 +23,12 @@ struct driver_slot {  // first member of the backend's own struct
     const char *reason;                          // a literal
     enum replica_phase phase;
     enum slot_told told;
-    bool alive;    // a process exists
-    bool overdue;  // was killed because its time was up
+    bool alive;       // a process exists
+    bool ready;       // its agent takes executions
+    bool overdue;     // was stopped because its time was up
+    int64_t rollout;  // of its service, that it was told to make room for; 0: none
     int64_t restarts;
+    int64_t failures;       // in a row
     int64_t exit_code;      // INT_NONE: none yet
     int64_t started_at;     // wall ms; 0: never
     int64_t started_mono;   // monotonic ms; 0: by an earlier server, or never
@@ -56,6 +59,7 @@ struct driver_slots_backend {
 struct driver_slots {
     const struct driver_config *config;
     const struct driver_slots_backend *backend;
+    const struct clock *clock;
     struct list slots;     // oldest first
     struct list services;  // what was applied
     struct list reports;   // changes not yet told
@@ -74,6 +78,7 @@ void driver_slots_observe(struct driver_slots *slots, struct str service_id,
                           void (*each)(void *, const struct replica_status *), void *arg);
 int driver_slots_signal(struct driver_slots *slots, struct str replica_id,
                         enum replica_signal signal, struct err *err);
+void driver_slots_ready(struct driver_slots *slots, struct str replica_id, bool ready);
 
 // For backends. A new slot is waiting, due at once, and neither saved nor told.
 struct driver_slot *driver_slots_add(struct driver_slots *slots, struct str id,

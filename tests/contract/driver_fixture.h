@@ -161,7 +161,7 @@ static inline int agent_main(const char *spec_path)
 struct event {
     char id[32], reason[32], message[8192];
     enum replica_phase phase;
-    int64_t exit_code, restarts, pid, next_start_at;
+    int64_t exit_code, restarts, failures, pid, next_start_at;
 };
 
 struct bench {
@@ -185,6 +185,7 @@ static inline void fill(struct event *event, const struct replica_status *status
     event->phase = status->phase;
     event->exit_code = status->exit_code;
     event->restarts = status->restarts;
+    event->failures = status->failures;
     event->pid = status->pid;
     event->next_start_at = status->next_start_at;
 }
@@ -346,7 +347,8 @@ static inline struct deployment deployment_of(const char *revision, int64_t repl
                                .instance = &small,
                                .agent_token = STR("a secret"),
                                .drain_ms = 20000,
-                               .grace_ms = 20000};
+                               .grace_ms = 20000,
+                               .surge = 1};
 }
 
 static inline void apply(struct bench *bench, const char *revision, int64_t replicas)
@@ -361,6 +363,21 @@ static inline void signal_to(struct bench *bench, const char *id, enum replica_s
 {
     struct err err = ERR_INIT;
     assert_int_equal(driver_signal(bench->driver, str_of(id), signal, &err), 0);
+}
+
+static inline void tell_one_ready(void *arg, const struct replica_status *status)
+{
+    struct tally *tally = arg;
+    if (status->phase == REPLICA_RUNNING)
+        fill(&tally->newest, status);
+}
+
+// The newest agent takes executions now.
+static inline void newest_is_ready(struct bench *bench)
+{
+    struct tally tally = {.bench = bench};
+    driver_observe(bench->driver, SERVICE, tell_one_ready, &tally);
+    driver_ready(bench->driver, str_of(tally.newest.id), true);
 }
 
 static inline void behave(struct bench *bench, const char *how)

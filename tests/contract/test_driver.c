@@ -21,22 +21,64 @@ static void test_apply_up_and_down(void **state)
     bench_free(bench);
 }
 
+// One new one lives beside the old ones; each that is ready lets an old one go.
 static void test_another_revision_replaces(void **state)
 {
     struct bench *bench = bench_new(*state);
     apply(bench, "1.0.0.0", 2);
     struct tally before = settle(bench, 2, 2);
-    struct err err = ERR_INIT;
-    struct deployment next = deployment_of("1.0.1.0", 2);
-    next.keep_others = true;
-    assert_int_equal(driver_apply(bench->driver, &next, &err), 0);
-    settle(bench, 4, 4);
+    driver_ready(bench->driver, str_of(before.oldest.id), true);
+    driver_ready(bench->driver, str_of(before.newest.id), true);
     apply(bench, "1.0.1.0", 2);
-    struct tally after = settle(bench, 2, 2);
-    assert_string_not_equal(before.oldest.id, after.oldest.id);
-    assert_string_not_equal(before.newest.id, after.oldest.id);
+    settle(bench, 3, 3);
+    newest_is_ready(bench);
     event_of(bench, before.oldest.id, REPLICA_EXITED);
-    event_of(bench, before.newest.id, REPLICA_EXITED);
+    settle(bench, 3, 3);
+    assert_string_equal(observe(bench).oldest.id, before.newest.id);
+    newest_is_ready(bench);
+    struct event *end = event_of(bench, before.newest.id, REPLICA_EXITED);
+    assert_string_equal(end->reason, "Completed");
+    settle(bench, 2, 2);
+    bench_free(bench);
+}
+
+// What serves nobody is not waited for: the new ones come at once, also in place of one that fails.
+static void test_replaces_at_once_what_serves_nobody(void **state)
+{
+    struct bench *bench = bench_new(*state);
+    apply(bench, "1.0.0.0", 1);
+    struct tally before = settle(bench, 1, 1);
+    apply(bench, "1.0.1.0", 1);
+    event_of(bench, before.oldest.id, REPLICA_EXITED);
+    struct tally after = settle(bench, 1, 1);
+    end_with(bench, after.oldest.id, 1);
+    event_of(bench, after.oldest.id, REPLICA_WAITING);
+    apply(bench, "1.0.2.0", 1);
+    event_of(bench, after.oldest.id, REPLICA_EXITED);
+    settle(bench, 1, 1);
+    bench_free(bench);
+}
+
+// The old one has not finished what it runs when its time is up, or when somebody is in a hurry.
+static void test_force_stops_what_drains(void **state)
+{
+    struct bench *bench = bench_new(*state);
+    struct err err = ERR_INIT;
+    behave(bench, "stubborn");
+    struct deployment first = deployment_of("1.0.0.0", 1);
+    first.grace_ms = 100;
+    assert_int_equal(driver_apply(bench->driver, &first, &err), 0);
+    struct tally before = settle(bench, 1, 1);
+    driver_ready(bench->driver, str_of(before.oldest.id), true);
+    apply(bench, "1.0.1.0", 1);
+    settle(bench, 2, 2);
+    newest_is_ready(bench);
+    event_of(bench, before.oldest.id, REPLICA_STOPPING);
+    struct deployment hurry = deployment_of("1.0.1.0", 1);
+    hurry.force = true;
+    assert_int_equal(driver_apply(bench->driver, &hurry, &err), 0);
+    assert_int_equal(event_of(bench, before.oldest.id, REPLICA_EXITED)->exit_code, 128 + 9);
+    settle(bench, 1, 1);
     bench_free(bench);
 }
 
@@ -109,6 +151,7 @@ static void test_crashes_back_off(void **state)
         assert_non_null(strstr(wait->message, "last words"));
         assert_int_equal(wait->exit_code, 3 + i);
         assert_int_equal(wait->restarts, i);
+        assert_int_equal(wait->failures, i + 1);
         assert_true(wait->next_start_at >= before + waits[i]);
         assert_true(wait->next_start_at <= clock_wall(clock_system()) + waits[i]);
         struct tally again = settle(bench, 1, 1);
@@ -153,6 +196,8 @@ static void test_bad_deployments(void **state)
 
 #define CONTRACT_FOR(driver)                                                                       \
     CONTRACT(test_apply_up_and_down, driver), CONTRACT(test_another_revision_replaces, driver),    \
+        CONTRACT(test_replaces_at_once_what_serves_nobody, driver),                                \
+        CONTRACT(test_force_stops_what_drains, driver),                                            \
         CONTRACT(test_remove_drains_or_kills, driver), CONTRACT(test_signals, driver),             \
         CONTRACT(test_time_to_stop_ends, driver), CONTRACT(test_crashes_back_off, driver),         \
         CONTRACT(test_refused_is_not_started_again, driver),                                       \

@@ -131,6 +131,11 @@ static int memory_signal(struct driver *driver, struct str replica_id, enum repl
     return driver_slots_signal(&((struct memory *)driver)->slots, replica_id, signal, err);
 }
 
+static void memory_ready(struct driver *driver, struct str replica_id, bool ready)
+{
+    driver_slots_ready(&((struct memory *)driver)->slots, replica_id, ready);
+}
+
 const struct driver_ops driver_memory = {
     .name = "memory",
     .open = memory_open,
@@ -139,6 +144,7 @@ const struct driver_ops driver_memory = {
     .remove = memory_remove,
     .observe = memory_observe,
     .signal = memory_signal,
+    .ready = memory_ready,
 };
 
 bool driver_memory_end(struct driver *driver, struct str replica_id, int64_t exit_code,

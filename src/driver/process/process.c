@@ -144,6 +144,11 @@ static int process_signal(struct driver *driver, struct str replica_id, enum rep
     return driver_slots_signal(&((struct driver_process *)driver)->slots, replica_id, signal, err);
 }
 
+static void process_ready(struct driver *driver, struct str replica_id, bool ready)
+{
+    driver_slots_ready(&((struct driver_process *)driver)->slots, replica_id, ready);
+}
+
 const struct driver_ops driver_process = {
     .name = "process",
     .open = process_open,
@@ -152,4 +157,5 @@ const struct driver_ops driver_process = {
     .remove = process_remove,
     .observe = process_observe,
     .signal = process_signal,
+    .ready = process_ready,
 };

@@ -42,7 +42,9 @@ static int write_state(struct process_replica *replica, struct err *err)
     json_w_pair_str(&w, "limitsNote", str_of(replica->limits_note));
     json_w_pair_bool(&w, "waiting", slot->phase == REPLICA_WAITING);
     json_w_pair_int(&w, "told", slot->told);
+    json_w_pair_bool(&w, "ready", slot->ready);
     json_w_pair_int(&w, "restarts", slot->restarts);
+    json_w_pair_int(&w, "failures", slot->failures);
     json_w_pair_int(&w, "startedAt", slot->started_at);
     json_w_pair_int(&w, "nextStartAt", slot->next_start_at);
     json_w_pair_int(&w, "backoffMs", slot->backoff_ms);
@@ -402,7 +404,11 @@ static struct process_replica *restore(struct driver_process *self, const char *
     slot->message = mem_copy(message.at ? message.at : "", message.len);
     int64_t told = number_of(state, "told", SLOT_KEEP);
     slot->told = told > SLOT_KEEP && told <= SLOT_KILL ? (enum slot_told)told : SLOT_KEEP;
+    struct json ready;
+    if (json_get(state, "ready", &ready))
+        (void)json_bool(ready, &slot->ready);
     slot->restarts = number_of(state, "restarts", 0);
+    slot->failures = number_of(state, "failures", 0);
     slot->started_at = number_of(state, "startedAt", 0);
     slot->next_start_at = number_of(state, "nextStartAt", 0);
     slot->backoff_ms = number_of(state, "backoffMs", 0);
