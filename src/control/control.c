@@ -134,7 +134,10 @@ void control_on_silent(void *arg, struct str replica_id)
 void control_on_replica(void *arg, struct str replica_id, struct str service_id, const char *state,
                         struct str phase, struct json failure)
 {
-    replica_spoke(arg, replica_id, service_id, state, phase, failure);
+    struct control *control = arg;
+    replica_spoke(control, replica_id, service_id, state, phase, failure);
+    if (control->driver && !control->stopped)
+        driver_ready(control->driver, replica_id, str_is(str_of(state), "ready"));
 }
 
 // Why its executions were cut off, for their owners.
@@ -160,7 +163,8 @@ void control_on_change(void *arg, const struct replica_status *status)
     if (status->phase == REPLICA_EXITED || status->phase == REPLICA_WAITING) {
         char reason[1024];
         end_reason(status, silent, reason, sizeof(reason));
-        dispatch_replica_gone(control->dispatch, status->id, str_of(reason));
+        dispatch_replica_gone(control->dispatch, status->id, str_of(reason),
+                              silent || !status->stopped);
         log_ends_gone(control->platform->log_ends, status->id);
     } else if (!control->started) {
         dispatch_expect(control->dispatch, status->id, status->service_id);

@@ -51,7 +51,7 @@ static struct replica_status status_of(const struct driver_slot *slot)
         .message = text(slot->message),
         .restarts = slot->restarts,
         .failures = slot->failures,
-        .told = slot->told != SLOT_KEEP,
+        .stopped = slot->told >= SLOT_STOP,
         .exit_code = slot->exit_code,
         .started_at = slot->started_at,
         .next_start_at = slot->phase == REPLICA_WAITING ? slot->next_start_at : 0,

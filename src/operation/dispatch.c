@@ -138,7 +138,8 @@ struct str dispatch_hello(struct dispatch *d, struct str replica_id, struct str 
     return arena_copy(arena, str_of(agent->session));
 }
 
-void dispatch_replica_gone(struct dispatch *d, struct str replica_id, struct str reason)
+void dispatch_replica_gone(struct dispatch *d, struct str replica_id, struct str reason,
+                           bool counted)
 {
     recover_expectation_met(d, replica_id);
     struct dispatch_agent *agent = dispatch_find(d, replica_id);
@@ -147,7 +148,7 @@ void dispatch_replica_gone(struct dispatch *d, struct str replica_id, struct str
     list_each (&agent->leases, node, next) {
         struct lease *lease = list_entry(node, struct lease, in_agent);
         if (lease->state == LEASE_HELD)
-            lease_end(d, lease, reason, true);
+            lease_end(d, lease, reason, counted);
     }
     struct work_queue *queue = agent->queue;
     agent_free(d, agent, ERR_NOT_FOUND, "this replica has ended");

@@ -37,8 +37,10 @@ void dispatch_start(struct dispatch *dispatch, void (*done)(void *arg, struct er
 // agents carry on and wait for the next server. Results under way are still recorded and answered.
 void dispatch_stop(struct dispatch *dispatch);
 
-// The driver saw the replica end: its leases end now (onReset, maxAttempts).
-void dispatch_replica_gone(struct dispatch *dispatch, struct str replica_id, struct str reason);
+// The driver saw the replica end: its leases end now. counted: by a failure, which follows onReset
+// and maxAttempts; else it was stopped on purpose, and what it ran is queued again as it was.
+void dispatch_replica_gone(struct dispatch *dispatch, struct str replica_id, struct str reason,
+                           bool counted);
 // Tells the replica's agent to drain, stop or reload with its next answer ("drain", "stop",
 // "reload").
 void dispatch_command(struct dispatch *dispatch, struct str replica_id, const char *command);

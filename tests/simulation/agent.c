@@ -525,7 +525,7 @@ void agent_notice(struct sim *sim, size_t replica)
         return;
     sim_trace(sim, "the driver sees that %s has ended", agent->id);
     agent->known_dead = true;
-    dispatch_replica_gone(sim->dispatch, str_of(agent->id), STR("its agent ended"));
+    dispatch_replica_gone(sim->dispatch, str_of(agent->id), STR("its agent ended"), true);
 }
 
 void agent_on_silent(void *arg, struct str replica_id)

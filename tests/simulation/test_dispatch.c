@@ -186,7 +186,7 @@ static void an_end_that_cannot_be_written_is_tried_again(void **state)
     struct world *w = world_new();
     struct str session, id = create(w, 1, "{}");
     run_one(w, "r1", &session, id);
-    dispatch_replica_gone(w->dispatch, STR("r1"), STR("it died"));
+    dispatch_replica_gone(w->dispatch, STR("r1"), STR("it died"), true);
     for (int i = 0; i < 3; i++) {
         assert_true(stage_commit(w->workers, 64, true));
         while (stage_finish(w->workers))
@@ -210,7 +210,7 @@ static void an_end_of_what_is_gone_is_forgotten(void **state)
     run_one(w, "r1", &session, id);
     failing.kind = ERR_NOT_FOUND;
     failing.countdown = 3;  // execution, service, then the statement
-    dispatch_replica_gone(w->dispatch, STR("r1"), STR("it died"));
+    dispatch_replica_gone(w->dispatch, STR("r1"), STR("it died"), true);
     pump(w);
     assert_int_equal(failing.countdown, 0);
     assert_int_equal(map_count(w->dispatch->ending), 0);

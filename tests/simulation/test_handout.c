@@ -137,7 +137,7 @@ static void what_is_read_for_a_dead_agent_goes_to_the_next(void **state)
     struct str session;
     struct talk *talk;
     struct str id = begin_reading(w, &session, &talk);
-    dispatch_replica_gone(w->dispatch, STR("r1"), STR("it died"));
+    dispatch_replica_gone(w->dispatch, STR("r1"), STR("it died"), true);
     session = greet(w, "r1");  // the same name, another process
     struct talk *next = ask(w, "r1", session, 1);
     assert_true(stage_read(w->workers, false) && stage_finish(w->workers));
@@ -235,7 +235,7 @@ static void a_result_of_the_dead_that_cannot_be_written_is_lost(void **state)
     struct str session, id = create(w, 1, "{}");
     int64_t fence = run_one(w, "r1", &session, id);
     tell_result(w, "r1", session, id, fence);
-    dispatch_replica_gone(w->dispatch, STR("r1"), STR("it died"));
+    dispatch_replica_gone(w->dispatch, STR("r1"), STR("it died"), true);
     struct lease *lease = map_get(w->dispatch->leases, id);
     assert_true(lease && !lease->agent);
     terminate(w, id);  // there is nobody to tell
