@@ -200,6 +200,22 @@ struct service_event {  // what happened to a service, told to people
     int64_t first_at, last_at;
 };
 
+// What people must hear of, most often that a service was stopped because it cannot start.
+struct notification {
+    struct str id, project_id;
+    struct str type;   // one word: "CrashLoopBackOff", see operation/notification.h
+    struct str level;  // info | warning | error
+    struct str entity_type, entity_id, entity_name;
+    struct str title;    // a sentence
+    struct str message;  // the exact error, lines as they were
+    struct str inputs;   // JSON object: the numbers behind it
+    int64_t count;       // repeats before anybody has read it are one row
+    int64_t first_at, last_at;
+    int64_t resolved_at;  // absent: it still holds
+    struct str readers;   // internal: JSON array of the ids of users who have read it
+    bool read;            // unstored: the caller has
+};
+
 struct audit {
     struct str id;
     int64_t at;
@@ -212,6 +228,6 @@ struct audit {
 extern const struct entity org_entity, user_entity, api_key_entity, project_entity, member_entity,
     dataset_entity, item_entity, package_entity, revision_entity, service_entity, execution_entity,
     execution_status_entity, command_entity, replica_entity, audit_entity, deletion_entity,
-    service_event_entity;
+    service_event_entity, notification_entity;
 
 #endif

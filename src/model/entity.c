@@ -10,12 +10,25 @@
 #define DUMP_MAX (1u << 30)
 
 const struct entity *const entity_all[] = {
-    &org_entity,     &user_entity,      &api_key_entity,
-    &project_entity, &member_entity,    &dataset_entity,
-    &item_entity,    &package_entity,   &revision_entity,
-    &service_entity, &execution_entity, &execution_status_entity,
-    &command_entity, &replica_entity,   &service_event_entity,
-    &audit_entity,   &deletion_entity,  NULL,
+    &org_entity,
+    &user_entity,
+    &api_key_entity,
+    &project_entity,
+    &member_entity,
+    &dataset_entity,
+    &item_entity,
+    &package_entity,
+    &revision_entity,
+    &service_entity,
+    &execution_entity,
+    &execution_status_entity,
+    &command_entity,
+    &replica_entity,
+    &service_event_entity,
+    &audit_entity,
+    &deletion_entity,
+    &notification_entity,
+    NULL,
 };
 
 static void clear_field(const struct field *f, void *row)

@@ -175,9 +175,9 @@ static int delete_items(struct op *op, const struct deletion *deletion, size_t *
 static int delete_of_project(struct op *op, const struct deletion *deletion, size_t *done,
                              struct err *err)
 {
-    static const struct entity *const plain[] = {&package_entity,       &revision_entity,
-                                                 &command_entity,       &replica_entity,
-                                                 &service_event_entity, &dataset_entity};
+    static const struct entity *const plain[] = {
+        &package_entity,       &revision_entity,     &command_entity, &replica_entity,
+        &service_event_entity, &notification_entity, &dataset_entity};
     int (*const special[])(struct op *, const struct deletion *, size_t *,
                            struct err *) = {delete_services, delete_executions, delete_items};
     int64_t deleted = 0;

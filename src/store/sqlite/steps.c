@@ -151,6 +151,16 @@ static const char count_by_time[] =
     "INSERT INTO execution_spans SELECT service_id,created_at/3600000*3600000,count(*)"
     "  FROM executions WHERE service_id<>'' AND created_at>=0 GROUP BY 1,2;";
 
+// Repeats are found by what they are about, lists go by time.
+static const char add_notifications[] =
+    "CREATE TABLE notifications(id TEXT PRIMARY KEY NOT NULL,project_id TEXT,type TEXT,level TEXT,"
+    "  entity_type TEXT,entity_id TEXT,entity_name TEXT,count INTEGER,first_at INTEGER,"
+    "  last_at INTEGER,resolved_at INTEGER,title TEXT,readers TEXT,inputs TEXT,"
+    "  message TEXT) STRICT;"
+    "CREATE INDEX notifications_entity ON notifications(entity_id,type,last_at);"
+    "CREATE INDEX notifications_project ON notifications(project_id,last_at,id);"
+    "CREATE INDEX notifications_at ON notifications(last_at,id);";
+
 static const struct schema_step steps[] = {
     {.summary = "the tables and indexes of Drover 0.1", .up = first_schema},
     {.summary = "events of services",
@@ -164,6 +174,11 @@ static const struct schema_step steps[] = {
     {.summary = "counts of executions by time, for the pages of long lists",
      .up = count_by_time,
      .down = "DROP TABLE execution_spans;"},
+    {.summary = "notifications",
+     .up = add_notifications,
+     .down = "DROP TABLE notifications;",
+     .lost = "notifications",
+     .lost_count = "SELECT count(*) FROM notifications"},
 };
 
 const struct schema_steps store_sqlite_steps = {steps, sizeof(steps) / sizeof(*steps)};
