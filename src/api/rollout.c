@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How far the agents of a service have come to its newest revision, what its revisions changed, and
 // the way back to an old one.
+#include "operation/rollout.h"
 #include "operation/service.h"
 
 #include "api/api_internal.h"
@@ -122,8 +123,7 @@ static int get_rollout(struct call *call, struct err *err)
                      : rollout->runtime.autoscaler == AUTOSCALER_NONE ? rollout->runtime.replicas
                      : rollout->runtime.min_replicas > 0 ? rollout->runtime.min_replicas
                                                          : 1;
-    rollout->revision = arena_printf(arena, STR_FMT ".%lld", STR_ARG(service->version),
-                                     (long long)service->generation);
+    rollout->revision = service_agents(service, arena);
     rollout->out = &call->out;
     json_w_object(&call->out);
     json_w_pair_str(&call->out, "revision", service->version);

@@ -55,10 +55,14 @@ static struct str agent_token(struct reconcile *r)
 static int reconcile_apply(struct reconcile *r, struct err *err)
 {
     struct driver *driver = r->control->driver;
-    if (r->gone)
+    if (r->gone) {
+        watch_forget(r->control->watches, str_of(r->service_id));
         return driver_remove(driver, str_of(r->service_id), r->force, err);
+    }
     struct deployment deployment;
     reconcile_deployment(&r->service, &r->runtime, r->arena, &deployment);
+    watch_service(r->control->watches, &r->service, deployment.replicas,
+                  deployment.instance->memory_mib);
     if (deployment.replicas == 0)
         return driver_remove(driver, str_of(r->service_id), r->force, err);
     deployment.force = r->force;
@@ -138,6 +142,7 @@ void control_on_replica(void *arg, struct str replica_id, struct str service_id,
     replica_spoke(control, replica_id, service_id, state, phase, failure);
     if (control->driver && !control->stopped)
         driver_ready(control->driver, replica_id, str_is(str_of(state), "ready"));
+    watch_look(control->watches, service_id);
 }
 
 // Why its executions were cut off, for their owners.
@@ -158,6 +163,7 @@ void control_on_change(void *arg, const struct replica_status *status)
     struct control *control = arg;
     bool silent = replica_was_silent(control, status->id);
     replica_observed(control, status);
+    watch_look(control->watches, status->service_id);
     if (!control->dispatch)
         return;
     if (status->phase == REPLICA_EXITED || status->phase == REPLICA_WAITING) {
@@ -179,6 +185,7 @@ struct control *control_new(const struct platform *platform)
     control->platform = platform;
     control->replicas = map_new();
     control->commands = commands_new(platform);
+    control->watches = watches_new(platform, replicas_look, control);
     control->replicas_running = metric_gauge(platform->metrics, "drover_replicas_running", NULL,
                                              "Agents that are alive.");
     control->restarts = metric_counter(platform->metrics, "drover_replica_restarts_total", NULL,
@@ -197,6 +204,7 @@ void control_free(struct control *control)
     loop_timer_cancel(control->collect);
     loop_timer_cancel(control->deletion_wait);
     commands_free(control->commands);
+    watches_free(control->watches);
     replica_views_free(control);
     map_free(control->replicas);
     mem_free(control);
@@ -294,6 +302,7 @@ void control_start(struct control *control)
 void control_stop(struct control *control)
 {
     control->stopped = true;
+    watches_stop(control->watches);
     cuts_stop(control);
     commands_stop(control->commands);
     retention_stop(control);

@@ -9,6 +9,7 @@
 #include "base/id.h"
 #include "base/map.h"
 #include "control/control.h"
+#include "control/watch.h"
 #include "net/loop.h"
 #include "operation/deletion.h"
 
@@ -20,6 +21,7 @@ struct control {
     struct loop_timer *collect, *retention_pause;
     struct retention *retaining;  // under way
     struct commands *commands;
+    struct watches *watches;
     bool started, stopped, collecting, deleting;
     int64_t clock_offset;   // of the wall clock to the monotonic one, when it was last looked at
     int64_t collect_after;  // monotonic ms: until then ages are not to be trusted
@@ -40,6 +42,9 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
 // Its leases ran out: whatever ends it now, that is why. Forgotten when it starts again.
 void replica_silent(struct control *control, struct str replica_id);
 bool replica_was_silent(const struct control *control, struct str replica_id);
+// What a service's replicas say, for control/watch.h; arg is the control.
+void replicas_look(void *arg, struct str service_id, struct str agents, struct lifecycle_view *view,
+                   struct watch_failure *worst);
 // Deletes the rows that an earlier server left of replicas that the driver does not know.
 void replicas_settle(struct control *control);
 void replica_views_free(struct control *control);

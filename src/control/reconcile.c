@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/reconcile.h"
 
+#include "operation/rollout.h"
+
 #define IDLE_GRACE_MS 10000
 
 int64_t reconcile_replicas(const struct service *service, const struct runtime *runtime)
@@ -20,8 +22,7 @@ void reconcile_deployment(const struct service *service, const struct runtime *r
         .service_id = service->id,
         .project_id = service->project_id,
         .service_name = service->name,
-        .revision = arena_printf(arena, STR_FMT ".%lld", STR_ARG(service->version),
-                                 (long long)service->generation),
+        .revision = service_agents(service, arena),
         .replicas = replicas,
         .instance = runtime->instance,
         // A replaced agent may finish what it runs: as long as one execution may take.

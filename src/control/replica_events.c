@@ -19,10 +19,9 @@ static struct str end_of(struct str text)
     return (struct str){text.at + cut, text.len - cut};
 }
 
-static struct str how_ended(const struct replica_past *past, const struct replica_status *status,
-                            struct arena *arena)
+struct str replica_how_ended(const struct replica_status *status, bool silent, struct arena *arena)
 {
-    if (past->silent)
+    if (silent)
         return STR("was silent for a lease time and was killed");
     if (str_is(status->reason, "OOMKilled"))
         return STR("used more memory than its pod type has and was killed");
@@ -67,7 +66,8 @@ static void note_end(const struct replica_past *past, const struct replica_statu
 {
     bool polite = str_is(status->reason, "Completed");
     bool killed = past->silent || status->exit_code > 128 || str_is(status->reason, "OOMKilled");
-    struct str how = how_ended(past, status, arena), words = end_of(status->message);
+    struct str how = replica_how_ended(status, past->silent, arena),
+               words = end_of(status->message);
     struct str then = wait_ms < 0 ? STR("")
                                   : arena_printf(arena, "; it starts again in %.1f s (back-off)",
                                                  (double)wait_ms / 1000);

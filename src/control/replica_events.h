@@ -14,6 +14,9 @@ struct replica_past {  // how the replica was before
     bool started;  // this server is past its start: what is new was not adopted
 };
 
+// "ended with exit code 1": how the newest end of the replica is told, after "the agent".
+struct str replica_how_ended(const struct replica_status *status, bool silent, struct arena *arena);
+
 // What the driver says. False: nothing to tell. Texts live in the arena; ids are the status's.
 bool replica_event_observed(const struct replica_past *past, const struct replica_status *status,
                             int64_t now, struct arena *arena, struct service_note *note);

@@ -8,7 +8,8 @@
 struct replica_view {
     char *id, *service_id, *revision;
     char *state, *reason, *message, *phase;
-    int64_t restarts, exit_code, started_at;
+    char *failure_type, *how;  // of its newest failure
+    int64_t restarts, failures, exit_code, started_at;
     bool alive, spoke, failed, silent;
     bool observed;  // phase is what the driver said last
     enum replica_phase phase_seen;
@@ -29,6 +30,8 @@ static void view_free(struct replica_view *view)
     mem_free(view->reason);
     mem_free(view->message);
     mem_free(view->phase);
+    mem_free(view->failure_type);
+    mem_free(view->how);
     mem_free(view);
 }
 
@@ -180,6 +183,9 @@ void replica_observed(struct control *control, const struct replica_status *stat
     view->phase_seen = status->phase;
     view->alive = alive;
     view->restarts = status->restarts;
+    view->failures = status->failures;
+    if (status->phase == REPLICA_WAITING)
+        text_set(&view->how, replica_how_ended(status, view->silent, write->arena));
     view->exit_code = status->exit_code;
     view->started_at = status->started_at;
     text_set(&view->revision, status->revision);
@@ -218,6 +224,44 @@ bool replica_was_silent(const struct control *control, struct str replica_id)
 {
     const struct replica_view *view = map_get(control->replicas, replica_id);
     return view && view->silent;
+}
+
+// ── what they say together ───────────────────────────────────────────────────────────────────
+
+static struct watch_failure failure_of(const struct replica_view *view)
+{
+    bool oom = text_is(view->reason, STR("OOMKilled"));
+    return (struct watch_failure){.replica_id = str_of(view->id),
+                                  .type = oom                  ? STR("OOMKilled")
+                                          : view->failure_type ? str_of(view->failure_type)
+                                                               : STR("internal"),
+                                  .how = str_of(view->how),
+                                  .words = str_of(view->message),
+                                  .failures = view->failures,
+                                  .exit_code = view->exit_code};
+}
+
+void replicas_look(void *arg, struct str service_id, struct str agents, struct lifecycle_view *view,
+                   struct watch_failure *worst)
+{
+    struct control *control = arg;
+    size_t cursor = 0;
+    struct str id;
+    for (const struct replica_view *it; (it = map_next(control->replicas, &cursor, &id));) {
+        if (!text_is(it->service_id, service_id))
+            continue;
+        bool ready = it->alive && text_is(it->state, STR("ready"));
+        if (!text_is(it->revision, agents)) {
+            view->old += it->alive;
+            view->old_ready += ready;
+            continue;
+        }
+        view->ready += ready;
+        if (!ready && it->failures > view->failures) {
+            view->failures = it->failures;
+            *worst = failure_of(it);
+        }
+    }
 }
 
 // ── rows of an earlier server ────────────────────────────────────────────────────────────────
@@ -313,9 +357,11 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
                                                            : STR_NONE;
         view->failed = true;
         text_set(&view->message, text);
+        text_set(&view->failure_type, kind);
         replica_event_failed(replica_id, kind, text, write->arena, &write->note);
     } else if (ready) {
         view->failed = false;
+        text_set(&view->failure_type, STR_NONE);
         text_set(&view->reason, STR_NONE);
         text_set(&view->message, STR_NONE);
     }

@@ -174,7 +174,6 @@ static void wait_to_start(struct driver_slot *slot, const char *reason, int64_t 
     const struct driver_config *config = slot->slots->config;
     bool anew = slot->backoff_ms == 0 || ran_ms >= config->backoff_reset_ms;
     slot->backoff_ms = anew ? config->backoff_first_ms : slot->backoff_ms * 2;
-    slot->failures = anew ? 1 : slot->failures + 1;
     if (slot->backoff_ms > config->backoff_max_ms)
         slot->backoff_ms = config->backoff_max_ms;
     slot->phase = REPLICA_WAITING;
@@ -288,9 +287,10 @@ void driver_slot_ended(struct driver_slot *slot, const struct driver_slot_end *e
     bool refused = end->code == EXIT_CODE_REFUSED;
     bool wanted = slot->told == SLOT_KEEP && (!service || is_current(slot, service));
     if (wanted && !refused) {
-        wait_to_start(slot, "CrashLoopBackOff",
-                      slot->started_mono ? mono_ms(slots) - slot->started_mono
-                                         : end->at - slot->started_at);
+        int64_t ran_ms = slot->started_mono ? mono_ms(slots) - slot->started_mono
+                                            : end->at - slot->started_at;
+        slot->failures = ran_ms >= slots->config->backoff_reset_ms ? 1 : slot->failures + 1;
+        wait_to_start(slot, end->oom ? reason : "CrashLoopBackOff", ran_ms);
         return;
     }
     if (refused && service)

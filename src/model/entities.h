@@ -119,7 +119,9 @@ struct service {
     struct str mode;             // JSON {"type":"regular"}
     struct str metadata, secrets, integrations, settings, config, panels, app, crashloop;  // JSON
     struct str scope;
-    int64_t generation;  // internal: bumped by restart; agents of older ones are replaced
+    int64_t generation;       // internal: bumped by restart; agents of older ones are replaced
+    struct str agents;        // internal: what its agents are called (operation/rollout.h)
+    struct str good_version;  // internal: the newest whose agents all took executions
     struct str creator, updated_by;
     int64_t created_at, updated_at;
 };

@@ -44,6 +44,8 @@ static const struct field fields[] = {
     COLUMN(service, crashloop, "crashloop", JSON, .flags = FIELD_OBJECT | FIELD_READONLY),
     COLUMN(service, scope, "scope", TEXT, .limit = LIMIT_NAME),
     COLUMN(service, generation, "generation", INT, .flags = FIELD_INTERNAL, .fallback = "0"),
+    COLUMN(service, agents, "agents", TEXT, .flags = FIELD_INTERNAL),
+    COLUMN(service, good_version, "goodVersion", TEXT, .flags = FIELD_INTERNAL),
     COLUMN(service, creator, "creator", TEXT, .flags = FIELD_READONLY),
     COLUMN(service, updated_by, "updatedBy", TEXT, .flags = FIELD_READONLY),
     COLUMN_TIMES(service),

@@ -6,6 +6,7 @@
 #include "model/module.h"
 #include "operation/assignment.h"
 #include "operation/command.h"
+#include "operation/notification.h"
 #include "operation/package.h"
 #include "operation/repeat.h"
 #include "operation/service_check.h"
@@ -28,6 +29,12 @@ size_t service_warnings(const struct service *service, struct arena *arena,
         out[count++] = STR("runtime.autoscaler.type is cpu; dtlpy cannot read such a service, not "
                            "even in a list: it knows rabbitmq and rps only");
     return count;
+}
+
+struct str service_agents_new(const struct service *service, struct arena *arena)
+{
+    return arena_printf(arena, STR_FMT ".%lld", STR_ARG(service->version),
+                        (long long)(service->generation == INT_NONE ? 0 : service->generation));
 }
 
 // ── revisions ────────────────────────────────────────────────────────────────────────────────
@@ -136,6 +143,7 @@ int service_create(struct op *op, const struct project *project, struct json bod
         out->max_attempts = settings->attempts_default;
     if (service_check(op, out, NULL, err))
         return -1;
+    out->agents = service_agents_new(out, op->arena);
     if (tx_insert(op->tx, &service_entity, out, err)) {
         if (!made_before(op, out, err))
             return -1;
@@ -207,9 +215,11 @@ int service_update(struct op *op, const struct service *before, struct json body
         entity_decode(&service_entity, body, DECODE_PATCH, op_limits(op), out, op->arena, err) ||
         service_check(op, out, before, err))
         return -1;
-    if (service_needs_agents(before, out, op->arena) &&
-        version_next(before->version, op->arena, &out->version, err))
-        return -1;
+    if (service_needs_agents(before, out, op->arena)) {
+        if (version_next(before->version, op->arena, &out->version, err))
+            return -1;
+        out->agents = service_agents_new(out, op->arena);
+    }
     if (save(op, before, out, "update", err) || note_update(op, before, out, err))
         return -1;
     note_changed(op, out, force);
@@ -256,14 +266,21 @@ int service_rollback(struct op *op, const struct service *before, struct str ver
     out->created_at = before->created_at;
     out->bot_user = before->bot_user;
     out->active = before->active;
+    out->good_version = before->good_version;
+    out->crashloop = before->crashloop;
+    // Since a restart its agents are no longer what they were.
+    bool same_agents = out->agents.len > 0 && out->generation == before->generation;
     out->generation = before->generation;
     if (entity_diff(&service_entity, before, out, SERVICE_UNCOUNTED, &w) == 0)
         return err_set(err, ERR_CONFLICT,
                        "Revision " STR_FMT " of service " STR_FMT " is what it has already",
                        STR_ARG(version), STR_ARG(before->name));
     if (service_check(op, out, before, err) ||
-        version_next(before->version, op->arena, &out->version, err) ||
-        save(op, before, out, "rollback", err))
+        version_next(before->version, op->arena, &out->version, err))
+        return -1;
+    if (!same_agents)
+        out->agents = service_agents_new(out, op->arena);
+    if (save(op, before, out, "rollback", err))
         return -1;
     struct str message = arena_printf(
         op->arena,
@@ -282,6 +299,11 @@ int service_set_active(struct op *op, const struct service *before, bool active,
 {
     *out = *before;
     out->active = active;
+    if (active && out->crashloop.len > 0) {  // the count begins anew
+        out->crashloop = STR_NONE;
+        if (notification_resolve(op, NOTIFICATION_CRASH_LOOP, out->id, err))
+            return -1;
+    }
     struct str message = arena_printf(op->arena, "%s by " STR_FMT "%s",
                                       active ? "resumed" : "paused", STR_ARG(op->caller.user_id),
                                       force ? ", its agents are killed" : "");
@@ -293,10 +315,25 @@ int service_set_active(struct op *op, const struct service *before, bool active,
     return 0;
 }
 
+int service_deactivate(struct op *op, struct service *service, struct err *err)
+{
+    struct service before = *service;
+    char now[TIME_TEXT_SIZE];
+    time_format(op->now, now);
+    service->active = false;
+    service->crashloop = arena_printf(
+        op->arena, "{\"time\":\"%s\",\"action\":\"deactivate\",\"reason\":\"depletion\"}", now);
+    if (save(op, &before, service, "deactivate", err))
+        return -1;
+    note_changed(op, service, false);
+    return 0;
+}
+
 int service_restart(struct op *op, const struct service *before, struct err *err)
 {
     struct service after = *before;
     after.generation = before->generation == INT_NONE ? 1 : before->generation + 1;
+    after.agents = service_agents_new(&after, op->arena);
     struct str message = arena_printf(op->arena, "all agents are replaced, asked for by " STR_FMT,
                                       STR_ARG(op->caller.user_id));
     if (save(op, before, &after, "restart", err) ||

@@ -42,6 +42,12 @@ MUST_CHECK int service_delete(struct op *op, const struct service *service, bool
 MUST_CHECK int service_at(struct op *op, const struct service *service, struct str version,
                           struct service *out, struct err *err);
 
+// Stops it because its agents cannot start, until somebody resumes it.
+MUST_CHECK int service_deactivate(struct op *op, struct service *service, struct err *err);
+
+// A name for agents that are to be made anew, of its version and generation.
+struct str service_agents_new(const struct service *service, struct arena *arena);
+
 // What is allowed but unwise, as sentences. Returns how many were written.
 #define SERVICE_WARNINGS_MAX 4
 size_t service_warnings(const struct service *service, struct arena *arena,

@@ -187,6 +187,15 @@ static const struct option options[] = {
            .fallback = "10m", .min = 10, .max = DAY, .unit = "TIME", .group = DRIVERS,
            .help = "An agent that ran for so long starts with the first wait again."),
 
+    OPTION(
+        "rollout-failures", "ROLLOUT_FAILURES", "rolloutFailures", INT, rollout_failures,
+        .fallback = "3", .min = 1, .max = 1000, .group = RUNNING,
+        .help = "When an agent of a new revision fails so often in a row, the last good revision "
+                "comes back."),
+    OPTION("crash-failures", "CRASH_FAILURES", "crashFailures", INT, crash_failures,
+           .fallback = "5", .min = 1, .max = 1000, .group = DRIVERS,
+           .help = "When an agent fails so often in a row and no other one of its service takes "
+                   "executions, the service is deactivated."),
     OPTION("collect", "COLLECT", "collect", SECONDS, collect_ms, .fallback = "10m", .min = 1000,
            .max = 30 * DAY, .unit = "TIME", .group = KEEPING,
            .help = "How often files that nothing refers to are looked for."),

@@ -37,6 +37,7 @@ struct settings {  // times in ms, sizes in bytes
     const char *dtlpy_version;  // versions.dtlpy when a service does not say; "none": no dtlpy
     // driver
     int64_t backoff_first_ms, backoff_max_ms, backoff_reset_ms;
+    int64_t rollout_failures, crash_failures;
     // housekeeping
     int64_t collect_ms;        // how often unused code and blobs are looked for
     int64_t collect_grace_ms;  // an unused blob lives at least so long

@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "control/control.h"
 #include "control/control_internal.h"
+#include "control/lifecycle.h"
 #include "control/reconcile.h"
 #include "control/retention_plan.h"
 #include "driver/driver.h"
@@ -65,6 +66,44 @@ static void deployment_names_version_and_generation(void **state)
     assert_int_equal(deployment.drain_ms, 60000);
     assert_true(str_is(deployment.instance->name, INSTANCE_DEFAULT));
     arena_free(arena);
+}
+
+// ── lifecycle ────────────────────────────────────────────────────────────────────────────────
+
+static void verdicts_follow_the_replicas(void **state)
+{
+    (void)state;
+    const struct lifecycle_rules rules = {.rollout_failures = 3, .crash_failures = 5};
+    static const struct {
+        struct lifecycle_view view;
+        enum lifecycle_verdict verdict;
+    } cases[] = {
+        // paused: whatever else is said
+        {{.wanted = 0, .ready = 2, .failures = 9}, LIFECYCLE_WAIT},
+        // taking over
+        {{.wanted = 2, .ready = 1, .old = 1, .old_ready = 1}, LIFECYCLE_WAIT},
+        {{.wanted = 2, .ready = 2, .old = 1}, LIFECYCLE_WAIT},
+        {{.wanted = 2, .ready = 2}, LIFECYCLE_GOOD},
+        {{.wanted = 2, .ready = 3, .good_before = true}, LIFECYCLE_GOOD},
+        {{.wanted = 2, .ready = 2, .good = true}, LIFECYCLE_WAIT},
+        // new agents fail
+        {{.wanted = 2, .old = 2, .old_ready = 2, .good_before = true, .failures = 2},
+         LIFECYCLE_WAIT},
+        {{.wanted = 2, .old = 2, .old_ready = 2, .good_before = true, .failures = 3},
+         LIFECYCLE_BACK},
+        {{.wanted = 2, .good_before = true, .failures = 3}, LIFECYCLE_BACK},
+        {{.wanted = 2, .old = 2, .old_ready = 2, .failures = 9}, LIFECYCLE_WAIT},
+        // nothing to go back to
+        {{.wanted = 2, .failures = 4}, LIFECYCLE_WAIT},
+        {{.wanted = 2, .failures = 5}, LIFECYCLE_STOP},
+        {{.wanted = 2, .ready = 1, .failures = 9}, LIFECYCLE_WAIT},
+        // a revision that was good, and cannot start any more
+        {{.wanted = 2, .good = true, .good_before = true, .failures = 3}, LIFECYCLE_WAIT},
+        {{.wanted = 2, .good = true, .failures = 5}, LIFECYCLE_STOP},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (lifecycle_judge(&rules, &cases[i].view) != cases[i].verdict)
+            fail_msg("case %zu: %d", i, lifecycle_judge(&rules, &cases[i].view));
 }
 
 // ── collect ──────────────────────────────────────────────────────────────────────────────────
@@ -536,6 +575,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replicas_follow_the_service),
         cmocka_unit_test(deployment_names_version_and_generation),
+        cmocka_unit_test(verdicts_follow_the_replicas),
         cmocka_unit_test(unused_code_and_blobs_go),
         cmocka_unit_test(what_is_past_its_age_goes),
         cmocka_unit_test(a_plan_takes_its_phases_in_turn),

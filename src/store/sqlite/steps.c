@@ -161,6 +161,9 @@ static const char add_notifications[] =
     "CREATE INDEX notifications_project ON notifications(project_id,last_at,id);"
     "CREATE INDEX notifications_at ON notifications(last_at,id);";
 
+static const char add_rollouts[] = "ALTER TABLE services ADD COLUMN agents TEXT;"
+                                   "ALTER TABLE services ADD COLUMN good_version TEXT;";
+
 static const struct schema_step steps[] = {
     {.summary = "the tables and indexes of Drover 0.1", .up = first_schema},
     {.summary = "events of services",
@@ -179,6 +182,10 @@ static const struct schema_step steps[] = {
      .down = "DROP TABLE notifications;",
      .lost = "notifications",
      .lost_count = "SELECT count(*) FROM notifications"},
+    {.summary = "which revision of a service is good",
+     .up = add_rollouts,
+     .down = "ALTER TABLE services DROP COLUMN good_version;"
+             "ALTER TABLE services DROP COLUMN agents;"},
 };
 
 const struct schema_steps store_sqlite_steps = {steps, sizeof(steps) / sizeof(*steps)};
