@@ -79,8 +79,10 @@ static void count_replica(struct rollout *rollout, const struct replica *row)
 
 static const char *state_of(const struct rollout *rollout, int64_t wanted)
 {
-    if (wanted == 0)
-        return rollout->updated + rollout->old == 0 ? "paused" : "progressing";
+    if (wanted == 0 && rollout->updated + rollout->old > 0)
+        return "progressing";
+    if (!rollout->service.active || rollout->service.archive)
+        return "paused";
     if (rollout->ready >= wanted && rollout->old == 0)
         return "complete";
     return rollout->failing > 0 ? "failing" : "progressing";
@@ -91,10 +93,14 @@ static struct str message_of(const struct rollout *rollout, int64_t wanted, cons
 {
     struct str version = rollout->service.version;
     if (strcmp(state, "paused") == 0)
-        return STR("the service is paused");
+        return rollout->service.crashloop.len > 0
+                   ? STR("the service was deactivated because its agents cannot start: its events "
+                         "and notifications say why; resume it when that is mended")
+                   : STR("the service is paused");
     if (strcmp(state, "complete") == 0)
-        return arena_printf(arena, "all %lld replicas run revision " STR_FMT, (long long)wanted,
-                            STR_ARG(version));
+        return wanted == 0 ? STR("no replicas are wanted (runtime.numReplicas is 0)")
+                           : arena_printf(arena, "all %lld replicas run revision " STR_FMT,
+                                          (long long)wanted, STR_ARG(version));
     if (wanted == 0)
         return arena_printf(arena, "%lld replicas are draining",
                             (long long)(rollout->updated + rollout->old));
@@ -119,10 +125,7 @@ static int get_rollout(struct call *call, struct err *err)
         return -1;
     struct arena *arena = call->op.arena;
     const struct service *service = &rollout->service;
-    int64_t wanted = !service->active || service->archive             ? 0
-                     : rollout->runtime.autoscaler == AUTOSCALER_NONE ? rollout->runtime.replicas
-                     : rollout->runtime.min_replicas > 0 ? rollout->runtime.min_replicas
-                                                         : 1;
+    int64_t wanted = service_replicas(service, &rollout->runtime);
     rollout->revision = service_agents(service, arena);
     rollout->out = &call->out;
     json_w_object(&call->out);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/control.h"
 
-#include <stdio.h>
-
 #include "base/mem.h"
 #include "control/commands.h"
 #include "control/control_internal.h"
 #include "control/reconcile.h"
+#include "control/replica_events.h"
 #include "model/execution.h"
 #include "operation/log_ends.h"
 #include "operation/token.h"
@@ -145,17 +144,19 @@ void control_on_replica(void *arg, struct str replica_id, struct str service_id,
     watch_look(control->watches, service_id);
 }
 
-// Why its executions were cut off, for their owners.
-static void end_reason(const struct replica_status *status, bool silent, char *out, size_t size)
+// Why its executions were cut off, for their owners: a sentence, then the last words of an agent
+// that ended by itself. Those of one that was killed say nothing about it.
+static struct str end_reason(const struct replica_status *status, bool silent, struct arena *arena)
 {
-    const char *dots = status->message.len > 0 ? ": " : "";
-    if (silent)
-        snprintf(out, size, "its agent was silent for a lease time and was killed");
-    else if (str_is(status->reason, "Completed"))
-        snprintf(out, size, "its agent was stopped%s" STR_FMT, dots, STR_ARG(status->message));
-    else
-        snprintf(out, size, "its agent ended: " STR_FMT "%s" STR_FMT, STR_ARG(status->reason), dots,
-                 STR_ARG(status->message));
+    struct str words = status->message;
+    bool own_end = !silent && status->exit_code != INT_NONE && status->exit_code <= 128;
+    if (!silent && str_is(status->reason, "Completed"))
+        return arena_printf(arena, "its agent was stopped%s" STR_FMT, words.len ? ": " : "",
+                            STR_ARG(words));
+    struct str how = replica_how_ended(status, silent, arena);
+    return own_end && words.len > 0 ? arena_printf(arena, "its agent " STR_FMT "\n" STR_FMT,
+                                                   STR_ARG(how), STR_ARG(words))
+                                    : arena_printf(arena, "its agent " STR_FMT, STR_ARG(how));
 }
 
 void control_on_change(void *arg, const struct replica_status *status)
@@ -167,9 +168,8 @@ void control_on_change(void *arg, const struct replica_status *status)
     if (!control->dispatch)
         return;
     if (status->phase == REPLICA_EXITED || status->phase == REPLICA_WAITING) {
-        char reason[1024];
-        end_reason(status, silent, reason, sizeof(reason));
-        dispatch_replica_gone(control->dispatch, status->id, str_of(reason),
+        _cleanup_arena_ struct arena *arena = arena_new();
+        dispatch_replica_gone(control->dispatch, status->id, end_reason(status, silent, arena),
                               silent || !status->stopped);
         log_ends_gone(control->platform->log_ends, status->id);
     } else if (!control->started) {

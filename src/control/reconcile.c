@@ -5,19 +5,10 @@
 
 #define IDLE_GRACE_MS 10000
 
-int64_t reconcile_replicas(const struct service *service, const struct runtime *runtime)
-{
-    if (!service->active || service->archive)
-        return 0;
-    if (runtime->autoscaler == AUTOSCALER_NONE)
-        return runtime->replicas;
-    return runtime->min_replicas > 0 ? runtime->min_replicas : 1;
-}
-
 void reconcile_deployment(const struct service *service, const struct runtime *runtime,
                           struct arena *arena, struct deployment *out)
 {
-    int64_t replicas = reconcile_replicas(service, runtime);
+    int64_t replicas = service_replicas(service, runtime);
     *out = (struct deployment){
         .service_id = service->id,
         .project_id = service->project_id,

@@ -13,6 +13,15 @@ struct str service_agents(const struct service *service, struct arena *arena)
     return service->agents.len ? service->agents : service_agents_new(service, arena);
 }
 
+int64_t service_replicas(const struct service *service, const struct runtime *runtime)
+{
+    if (!service->active || service->archive)
+        return 0;
+    if (runtime->autoscaler == AUTOSCALER_NONE)
+        return runtime->replicas;
+    return runtime->min_replicas > 0 ? runtime->min_replicas : 1;
+}
+
 // ERR_NOT_FOUND counts as moved on. 1: it is as it was, 0: it has moved on.
 static int find_unmoved(struct op *op, struct str service_id, struct str agents,
                         struct service *service, struct err *err)

@@ -6,12 +6,17 @@
 #ifndef DROVER_OPERATION_ROLLOUT_H
 #define DROVER_OPERATION_ROLLOUT_H
 
+#include "model/runtime.h"
 #include "operation/op.h"
 
 // What the service's agents are called now: those of another name are replaced. It is the revision
 // and generation for which they were last made anew, so that going back to an old revision keeps
 // its agents where they still run. May be borrowed from the service.
 struct str service_agents(const struct service *service, struct arena *arena);
+
+// Replicas that the service should have now: none while it is paused; with an autoscaler its
+// minReplicas, and at least one.
+int64_t service_replicas(const struct service *service, const struct runtime *runtime);
 
 // All agents of that name take executions, and no others are left: a good revision. Nothing when
 // the service has moved on or is known to be good.

@@ -40,7 +40,8 @@ def test_the_life_of_a_service(api, plain):
     service = plain(CODE, FUNCTIONS)
     name = service["id"]
     assert event(api, name, "AgentReady")["level"] == "info"
-    assert reasons(api, name) == ["Deployed", "AgentStarted", "AgentReady"]
+    assert event(api, name, "RolloutComplete")["subject"] == "1.0.0"
+    assert reasons(api, name) == ["Deployed", "AgentStarted", "AgentReady", "RolloutComplete"]
     deployed = event(api, name, "Deployed")
     assert deployed["subject"] == "1.0.0" and deployed["kind"] == "service" and deployed["count"] == 1
     assert deployed["projectId"] == service["projectId"] and deployed["firstAt"] == deployed["lastAt"]
@@ -60,7 +61,7 @@ def test_the_life_of_a_service(api, plain):
 
 def test_normal_executions_make_no_events(api, plain):
     service = plain(CODE, FUNCTIONS)["id"]
-    event(api, service, "AgentReady")
+    event(api, service, "RolloutComplete")
     before = reasons(api, service)
     for _ in range(20):
         assert api.run(service)["latestStatus"]["status"] == "success"
@@ -109,9 +110,9 @@ def test_repeats_are_counted(api, plain):
 def test_pages_filters_and_who_may_look(api, plain, people):
     service = plain(CODE, FUNCTIONS)
     name, project = service["id"], service["projectId"]
-    event(api, name, "AgentReady")
-    page = api.get(f"/services/{name}/events", params={"pageSize": 2, "pageOffset": 1})
-    assert page["totalItemsCount"] == 3 and len(page["items"]) == 1 and not page["hasNextPage"]
+    event(api, name, "RolloutComplete")
+    page = api.get(f"/services/{name}/events", params={"pageSize": 3, "pageOffset": 1})
+    assert page["totalItemsCount"] == 4 and len(page["items"]) == 1 and not page["hasNextPage"]
     assert {one["kind"] for one in events(api, name, kind="replica")} == {"replica"}
     newest = events(api, name)[0]
     assert events(api, name, after=newest["lastAt"]) == []

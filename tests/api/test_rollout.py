@@ -156,7 +156,7 @@ def test_force_cuts_off_and_counts_nothing(api, plain, tmp_path):
     before = replicas(api, service)
     assert api.patch(f"/services/{service}?force=true", {"executionTimeout": 600})["version"] == "1.0.1"
     harness.wait_for("it runs again", lambda: (tmp_path / "starts").read_text() == "xx")
-    assert not before & replicas(api, service)
+    harness.wait_for("the old one is gone", lambda: not before & replicas(api, service))
     (tmp_path / "go").touch()
     done = api.finished(identity)
     assert done["output"] == "done" and done["attempts"] == 1

@@ -80,7 +80,7 @@ def test_ended(api, plain, server, tmp_path):
     os.kill(server.supervisors()[api.ready(service)[0]["replicaId"]]["agentPid"], signal.SIGKILL)
     api.finished(identity)
     text = why(api, "executions", identity)
-    assert "An attempt ended at" in text and "its agent ended" in text and "2 attempts were counted, 2 are allowed" in text
+    assert "An attempt ended at" in text and "its agent was ended by signal 9 (Killed)" in text and "2 attempts were counted, 2 are allowed" in text
 
 
 def test_who_may(api, plain, people):

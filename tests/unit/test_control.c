@@ -9,6 +9,7 @@
 #include "control/reconcile.h"
 #include "control/retention_plan.h"
 #include "driver/driver.h"
+#include "operation/rollout.h"
 
 // ── reconcile ────────────────────────────────────────────────────────────────────────────────
 
@@ -33,7 +34,7 @@ static int64_t replicas_of(bool active, const char *text)
     struct err err = ERR_INIT;
     assert_int_equal(
         runtime_parse(json_of(service.runtime), &limits_default, &runtime, arena, &err), 0);
-    int64_t replicas = reconcile_replicas(&service, &runtime);
+    int64_t replicas = service_replicas(&service, &runtime);
     arena_free(arena);
     return replicas;
 }
