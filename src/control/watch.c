@@ -136,7 +136,9 @@ static void decide(struct watches *watches, struct watch *watch, enum lifecycle_
                     .exit_code = worst->exit_code},
     };
     watch->deciding = true;
-    op_run(watches->platform, OP_WRITE, decision_work, decision_done, decision);
+    // Good news comes after what the agent's becoming ready writes.
+    op_run(watches->platform, verdict == LIFECYCLE_GOOD ? OP_WRITE_LAZY : OP_WRITE, decision_work,
+           decision_done, decision);
 }
 
 void watch_look(struct watches *watches, struct str service_id)

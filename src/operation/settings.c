@@ -189,7 +189,7 @@ static const struct option options[] = {
 
     OPTION(
         "rollout-failures", "ROLLOUT_FAILURES", "rolloutFailures", INT, rollout_failures,
-        .fallback = "3", .min = 1, .max = 1000, .group = RUNNING,
+        .fallback = "3", .min = 1, .max = 1000, .group = DRIVERS,
         .help = "When an agent of a new revision fails so often in a row, the last good revision "
                 "comes back."),
     OPTION("crash-failures", "CRASH_FAILURES", "crashFailures", INT, crash_failures,
