@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "arguments.h"
 #include "base/id.h"
 #include "net/loop.h"
 #include "store/store.h"
@@ -103,10 +104,8 @@ static void split(struct history *history, char *list)
 
 int main(int argc, char **argv)
 {
-    if (argc != 7) {
-        fprintf(stderr, "usage: history_load FOLDER ROWS DAYS PROJECT ORG SERVICE[,SERVICE...]\n");
-        return 2;
-    }
+    check_arguments(argc, argv, 6, 6,
+                    "history_load FOLDER ROWS DAYS PROJECT ORG SERVICE[,SERVICE...]");
     struct err err = ERR_INIT;
     int64_t now = wall_ms();
     struct history history = {.arena = arena_new(),

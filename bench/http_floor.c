@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arguments.h"
+
 static enum MHD_Result answer(void *arg, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *data,
                               size_t *size, void **state)
@@ -34,15 +36,16 @@ static enum MHD_Result answer(void *arg, struct MHD_Connection *connection, cons
 
 int main(int argc, char **argv)
 {
-    struct sockaddr_in at = {
-        .sin_family = AF_INET,
-        .sin_port = htons((uint16_t)(argc > 1 ? strtol(argv[1], NULL, 10) : 0)),
-        .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    static const char usage[] = "http_floor PORT (a free one)";
+    check_arguments(argc, argv, 1, 1, usage);
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)(strtol(argv[1], NULL, 10))),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
     struct MHD_Daemon *daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL,
                                                  answer, NULL, MHD_OPTION_SOCK_ADDR, &at,
                                                  MHD_OPTION_END);
     if (!daemon) {
-        fprintf(stderr, "usage: http_floor PORT (a free one)\n");
+        fprintf(stderr, "usage: %s\n", usage);
         return 1;
     }
     pause();

@@ -309,13 +309,13 @@ static void print(struct load *load)
            percentile(load, 1));
 }
 
-static void usage(void)
+static void usage(bool wanted)
 {
-    fprintf(stderr,
+    fprintf(wanted ? stdout : stderr,
             "usage: http_load --port PORT --path PATH [--method POST] [--header LINE] [--body TEXT "
             "| --body-file FILE]\n  [--connections 1] [--seconds 5 | --count N] [--rate "
             "REQUESTS-PER-SECOND] [--status 201] [--expect TEXT]\n");
-    exit(2);
+    exit(wanted ? 0 : 2);
 }
 
 static char *read_file(const char *path)
@@ -346,6 +346,7 @@ static void take_options(struct load *load, int argc, char **argv)
                                             {"rate", required_argument, NULL, 'r'},
                                             {"status", required_argument, NULL, 'S'},
                                             {"expect", required_argument, NULL, 'e'},
+                                            {"help", no_argument, NULL, 'H'},
                                             {0}};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (o) {
@@ -361,11 +362,12 @@ static void take_options(struct load *load, int argc, char **argv)
         case 'r': load->rate = strtod(optarg, NULL); break;
         case 'S': load->status = strtol(optarg, NULL, 10); break;
         case 'e': load->expect = optarg; break;
-        default: usage();
+        case 'H': usage(true); break;
+        default: usage(false);
         }
     }
     if (optind < argc || !load->port || !load->path || load->connections < 1)
-        usage();
+        usage(false);
 }
 
 int main(int argc, char **argv)

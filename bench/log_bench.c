@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How many log lines a second the store takes, and how long first pages take among many lines.
-// Usage: log_bench [FOLDER [LINES [DAYS [again]]]]: lines of some 100 bytes, by 100 services in
-// batches as agents send them, 100 lines an execution, spread over days. again: they are there from
-// a run before.
+// Lines of some 100 bytes, by 100 services in batches as agents send them, 100 lines an execution,
+// spread over days.
 #include <dirent.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "arguments.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/loop.h"
@@ -333,6 +333,9 @@ static void write_lines(struct bench *b)
 
 int main(int argc, char **argv)
 {
+    check_arguments(argc, argv, 0, 4,
+                    "log_bench [FOLDER [LINES [DAYS [again]]]]; again: the lines are there from a "
+                    "run before");
     struct err err = ERR_INIT;
     struct bench *b = mem_alloc(sizeof(*b));
     b->folder = argc > 1 ? argv[1] : "log-bench-data";

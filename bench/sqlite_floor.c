@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "arguments.h"
+
 #define GROUP_MAX 100
 #define INPUT     440  // bytes of the row beside its keys
 #define OUTPUT    200
@@ -143,11 +145,13 @@ static void measure(struct floor *floor, int group, double seconds)
 
 int main(int argc, char **argv)
 {
+    static const char usage[] = "sqlite_floor FOLDER [SECONDS [GROUP]]";
+    check_arguments(argc, argv, 1, 3, usage);
     struct floor floor = {0};
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 1.5;
     long only = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
-    if (argc < 2 || !(seconds > 0) || only < 0 || only > GROUP_MAX) {
-        fprintf(stderr, "usage: sqlite_floor FOLDER [SECONDS [GROUP]]\n");
+    if (!(seconds > 0) || only < 0 || only > GROUP_MAX) {
+        fprintf(stderr, "usage: %s\n", usage);
         return 2;
     }
     floor_open(&floor, argv[1]);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // How many executions a second the store takes through their whole life (created, started, ended
 // with an output), with N of them in flight at any time: every commit carries what waits.
-// Usage: store_bench [FOLDER [SECONDS [QUEUED]]]; QUEUED rows are inserted before, for the effect
-// of a large table.
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "arguments.h"
 #include "base/id.h"
 #include "base/mem.h"
 #include "net/loop.h"
@@ -252,6 +251,9 @@ static void run(const char *folder, int64_t width, int64_t ms, int64_t queued)
 
 int main(int argc, char **argv)
 {
+    check_arguments(argc, argv, 0, 3,
+                    "store_bench [FOLDER [SECONDS [QUEUED]]]; QUEUED rows are inserted before, for "
+                    "the effect of a large table");
     const char *folder = argc > 1 ? argv[1] : "store-bench";
     int64_t ms = argc > 2 ? (int64_t)(strtod(argv[2], NULL) * 1000) : 3000;
     int64_t queued = argc > 3 ? strtoll(argv[3], NULL, 10) : 0;
