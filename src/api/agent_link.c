@@ -10,6 +10,7 @@
 #include "operation/assignment.h"
 #include "operation/attempt.h"
 #include "operation/log_ends.h"
+#include "operation/notification.h"
 
 struct agent_link {
     const struct platform *platform;
@@ -42,6 +43,7 @@ struct link_call {
     struct log_line *lines;
     size_t line_count;
     int64_t first_line;  // its number; 0: not said
+    struct json body;    // notify
 };
 
 // ── answering ────────────────────────────────────────────────────────────────────────────────
@@ -265,6 +267,34 @@ static void logs_handle(struct link_call *call, struct json body)
                     logs_done, call);
 }
 
+// ── notify ───────────────────────────────────────────────────────────────────────────────────
+
+static int notify_work(struct op *op, void *arg, struct err *err)
+{
+    struct link_call *call = arg;
+    struct service service;
+    if (tx_get(op->tx, &service_entity, call->claims.service_id, &service, op->arena, err))
+        return -1;
+    return notification_report(op, &service, call->body, err);
+}
+
+static void notify_done(void *arg, struct err *err)
+{
+    struct link_call *call = arg;
+    if (err->kind != ERR_NONE)
+        call_fail(call, err);
+    else if (call->http)
+        http_reply_str(call->http, 204, NULL, STR(""));
+    call_release(call);
+}
+
+static bool is_notify(const struct link_call *call, struct str path)
+{
+    struct str wanted = arena_printf(call->arena, "/api/v1/services/" STR_FMT "/notify",
+                                     STR_ARG(call->claims.service_id));
+    return str_eq(path, wanted);
+}
+
 // ── the listener ─────────────────────────────────────────────────────────────────────────────
 
 static int authenticate(struct agent_link *link, struct http_request *http, struct arena *arena,
@@ -322,6 +352,9 @@ static void on_request(void *owner, struct http_request *http)
         exchange_handle(call, body);
     } else if (!get && str_is(path, "/agent/logs")) {
         logs_handle(call, body);
+    } else if (!get && is_notify(call, path)) {
+        call->body = body;
+        op_run(call->link->platform, OP_WRITE, notify_work, notify_done, call);
     } else {
         err_set(&err, ERR_NOT_FOUND, "no such call on the agent link: " STR_FMT, STR_ARG(path));
         reply_error(http, 404, &err);

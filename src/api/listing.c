@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/listing.h"
 
+#include "model/describe.h"
 #include "operation/deletion.h"
 
 // Global packages are everyone's to read: not (not mine and not global).
@@ -20,13 +21,13 @@ int listing_filter(struct call *call, const struct entity *entity, struct filter
     return deletion_hide(&call->op, entity, "projectId", out, err);
 }
 
-int listing_get(struct call *call, const struct entity *entity, const char *params,
-                listing_complete_fn complete, struct err *err)
+int listing_body(struct call *call, const char *sort, const char *params, struct json *body,
+                 struct err *err)
 {
     _cleanup_buf_ struct buf buf = BUF_INIT((size_t)op_limits(&call->op)->field);
     struct json_writer out = JSON_WRITER(&buf);
     json_w_object(&out);
-    json_w_pair_raw(&out, "sort", STR("{\"createdAt\":\"descending\"}"));
+    json_w_pair_raw(&out, "sort", str_of(sort));
     if (page_params(call, &out, err))
         return -1;
     json_w_key(&out, "filter");
@@ -41,10 +42,35 @@ int listing_get(struct call *call, const struct entity *entity, const char *para
     json_w_object_end(&out);
     if (buf.over)
         return err_set(err, ERR_TOO_LARGE, "The parameters of the URL are too long (--max-field)");
-    struct page page = {.entity = entity,
-                        .body = json_of(arena_copy(call->op.arena, buf_str(&buf))),
-                        .complete = complete};
-    if (listing_filter(call, entity, &page.filter, err))
+    *body = json_of(arena_copy(call->op.arena, buf_str(&buf)));
+    return 0;
+}
+
+int listing_after(struct call *call, const struct entity *entity, struct filter **filter,
+                  struct err *err)
+{
+    struct str text = call_query(call, "after");
+    int64_t at;
+    if (!text.at)
+        return 0;
+    if (!str_int(text, &at) && !time_parse(text, &at)) {
+        struct str shown = describe_clip(text, 40);
+        return err_field(
+            err, "after",
+            "after must be a time (ISO 8601, or milliseconds since 1970), not \"" STR_FMT "\"",
+            STR_ARG(shown));
+    }
+    *filter = filter_and(*filter, filter_compare(entity, "lastAt", FILTER_GT, at, call->op.arena),
+                         call->op.arena);
+    return 0;
+}
+
+int listing_get(struct call *call, const struct entity *entity, const char *params,
+                listing_complete_fn complete, struct err *err)
+{
+    struct page page = {.entity = entity, .complete = complete};
+    if (listing_body(call, "{\"createdAt\":\"descending\"}", params, &page.body, err) ||
+        listing_filter(call, entity, &page.filter, err))
         return -1;
     return page_reply(call, &page, err);
 }

@@ -17,6 +17,15 @@ MUST_CHECK int listing_filter(struct call *call, const struct entity *entity, st
 MUST_CHECK int listing_get(struct call *call, const struct entity *entity, const char *params,
                            listing_complete_fn complete, struct err *err);
 
+// What GET asks for, as the body of a page: its numbers, `params` as above, and the order (`sort`,
+// a JSON object).
+MUST_CHECK int listing_body(struct call *call, const char *sort, const char *params,
+                            struct json *out, struct err *err);
+
+// Adds what the parameter `after` asks for: a lastAt later than that time.
+MUST_CHECK int listing_after(struct call *call, const struct entity *entity, struct filter **filter,
+                             struct err *err);
+
 // All kept revisions of a package or service as an array, newest first.
 MUST_CHECK int listing_revisions(struct call *call, const struct entity *entity, struct str id,
                                  listing_complete_fn complete, struct err *err);

@@ -23,6 +23,7 @@ static const struct {
     {"Command", &command_entity},
     {"Audit", &audit_entity},
     {"Event", &service_event_entity},
+    {"Notification", &notification_entity},
 };
 
 #define TEXT     "{\"type\":\"string\"}"
@@ -168,6 +169,33 @@ static const struct {
     {"Why",
      "{\"type\":\"object\",\"required\":[\"status\",\"sentences\"],\"properties\":{\"status\":" TEXT
      ",\"sentences\":{\"type\":\"array\",\"items\":" TEXT "}}}"},
+    {"NotificationsAnswer",
+     "{\"anyOf\":[{\"$ref\":\"#/components/schemas/NotificationPage\"},{\"type\":\"object\","
+     "\"required\":[\"items\",\"totalItemsCount\",\"totalPagesCount\",\"hasNextPage\"],"
+     "\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":["
+     "\"type\",\"entityType\",\"entityId\",\"notifications\",\"unread\",\"count\",\"newest\"],"
+     "\"properties\":{\"type\":" TEXT ",\"entityType\":" TEXT ",\"entityId\":" TEXT
+     ",\"notifications\":{\"type\":\"integer\"},\"unread\":{\"type\":\"integer\"},\"count\":{"
+     "\"type\":\"integer\"},\"newest\":{\"$ref\":\"#/components/schemas/Notification\"}}}},"
+     "\"totalItemsCount\":{\"type\":\"integer\"},\"totalPagesCount\":{\"type\":\"integer\"},"
+     "\"hasNextPage\":{\"type\":\"boolean\"}}}]}"},
+    {"NotificationQuery",
+     "{\"allOf\":[{\"$ref\":\"#/components/schemas/Query\"},{\"type\":\"object\",\"properties\":{"
+     "\"unread\":{\"type\":\"boolean\"}}}]}"},
+    {"NotificationRead",
+     "{\"type\":\"object\",\"required\":[\"read\"],\"properties\":{\"read\":{\"type\":"
+     "\"boolean\"}}}"},
+    {"NotificationsRead",
+     "{\"type\":\"object\",\"properties\":{\"filter\":{\"type\":\"object\"}}}"},
+    {"NotificationsMarked",
+     "{\"type\":\"object\",\"required\":[\"marked\",\"more\"],\"properties\":{\"marked\":{"
+     "\"type\":\"integer\"},\"more\":{\"type\":\"boolean\"}}}"},
+    {"AgentNotification",
+     "{\"type\":\"object\",\"required\":[\"action\"],\"properties\":{\"action\":{\"type\":"
+     "\"string\",\"minLength\":1},\"message\":" TEXT
+     ",\"notificationName\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":@name},"
+     "\"notificationPath\":" TEXT ",\"support\":" TEXT ",\"docs\":" TEXT
+     ",\"agentInfo\":{\"type\":\"object\"}}}"},
     {"InstanceCatalog", "{}"},
     {"ItemsAnswer",
      "{\"anyOf\":[{\"$ref\":\"#/components/schemas/ItemPage\"},{\"type\":\"object\","

@@ -2,12 +2,15 @@
 #include "operation/notification.h"
 
 #include "model/describe.h"
+#include "model/take.h"
 
 #define TOGETHER_MS  (24 * 3600 * 1000LL)
 #define TITLE_MAX    300
 #define READERS_MOST 1000  // of one notification: the first who read it are forgotten
 #define MARK_ROWS    1000
 #define RESOLVE_ROWS 100
+#define HOUR_MS      (3600 * 1000)
+#define HOUR_MOST    20  // new ones of a service that its functions raise
 
 static const struct entity *const entity = &notification_entity;
 
@@ -48,21 +51,28 @@ static struct str tidy(struct op *op, struct str text)
     return cut ? arena_printf(op->arena, "[…]" STR_FMT, STR_ARG(clean)) : clean;
 }
 
-static bool counts_up(const struct op *op, const struct notification *row)
+// The one that a repeat counts up; *found false: it is a new incident.
+static int find_same(struct op *op, struct str type, struct str entity_id, struct notification *out,
+                     bool *found, struct err *err)
 {
-    return row->resolved_at == INT_NONE && !row->readers.at && row->last_at > op->now - TOGETHER_MS;
+    struct notification *rows;
+    size_t count;
+    if (newest(op, about(op, type, entity_id), 1, &rows, &count, err))
+        return -1;
+    *found = count > 0 && rows->resolved_at == INT_NONE && !rows->readers.at &&
+             rows->last_at > op->now - TOGETHER_MS;
+    if (*found)
+        *out = *rows;
+    return 0;
 }
 
 int notification_raise(struct op *op, const struct notification_note *note, struct err *err)
 {
-    struct notification *rows, row;
-    size_t count;
-    if (newest(op, about(op, note->type, note->entity_id), 1, &rows, &count, err))
+    struct notification row;
+    bool again;
+    if (find_same(op, note->type, note->entity_id, &row, &again, err))
         return -1;
-    bool again = count > 0 && counts_up(op, &rows[0]);
-    if (again) {
-        row = rows[0];
-    } else {
+    if (!again) {
         entity_clear(entity, &row);
         row.id = op_id(op);
         row.project_id = note->project_id;
@@ -99,6 +109,79 @@ int notification_resolve(struct op *op, const char *type, struct str entity_id, 
         }
     }
     return 0;
+}
+
+// ── what agents and functions tell ───────────────────────────────────────────────────────────
+
+// A function that fails in ever new words must not fill the centre, nor a mailbox.
+static int check_rate(struct op *op, const struct service *service, struct str type,
+                      struct err *err)
+{
+    struct notification same;
+    int64_t told;
+    bool found;
+    struct filter *recent = filter_and(
+        filter_eq_text(entity, "entityId", service->id, op->arena),
+        filter_compare(entity, "firstAt", FILTER_GT, op->now - HOUR_MS, op->arena), op->arena);
+    if (find_same(op, type, service->id, &same, &found, err))
+        return -1;
+    if (found)
+        return 0;
+    if (tx_count(op->tx, entity, recent, &told, err))
+        return -1;
+    if (told < HOUR_MOST)
+        return 0;
+    err->retry_after = HOUR_MS / 1000;
+    return err_set(err, ERR_BUSY,
+                   "This service has raised %d notifications within an hour: no new ones are taken "
+                   "until that is over; those that repeat a notificationName are counted",
+                   HOUR_MOST);
+}
+
+// What else was told, as it came.
+static struct str report_inputs(struct op *op, struct json body)
+{
+    static const char *const keys[] = {"action", "agentInfo", "notificationPath", "support",
+                                       "docs"};
+    _cleanup_buf_ struct buf buf = BUF_INIT((size_t)op_limits(op)->field);
+    struct json_writer out = JSON_WRITER(&buf);
+    struct json value;
+    json_w_object(&out);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        if (json_get(body, keys[i], &value))
+            json_w_pair_raw(&out, keys[i], value.text);
+    json_w_object_end(&out);
+    return buf.over ? STR_NONE : arena_copy(op->arena, buf_str(&buf));
+}
+
+int notification_report(struct op *op, const struct service *service, struct json body,
+                        struct err *err)
+{
+    struct str action, message, name;
+    if (take_name(body, "action", &action, op->arena, err) ||
+        take_text(body, "message", &message, op->arena, err) ||
+        take_name(body, "notificationName", &name, op->arena, err) ||
+        limits_bytes(op_limits(op), LIMIT_NAME, "notificationName", name.len, err))
+        return -1;
+    if (!action.at)
+        return err_field(err, "action", "action is missing: \"created\"");
+    if (!name.at)
+        name = STR("AgentNotification");
+    if (check_rate(op, service, name, err))
+        return -1;
+    struct notification_note note = {
+        .type = name,
+        .level = "warning",
+        .project_id = service->project_id,
+        .entity_type = service_entity.name,
+        .entity_id = service->id,
+        .entity_name = service->name,
+        .title = arena_printf(op->arena, STR_FMT " says: " STR_FMT, STR_ARG(service->name),
+                              STR_ARG(name)),
+        .message = message.at ? message : STR(""),
+        .inputs = report_inputs(op, body),
+    };
+    return notification_raise(op, &note, err);
 }
 
 // ── reading ──────────────────────────────────────────────────────────────────────────────────

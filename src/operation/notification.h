@@ -37,6 +37,12 @@ MUST_CHECK int notification_raise(struct op *op, const struct notification_note 
 MUST_CHECK int notification_resolve(struct op *op, const char *type, struct str entity_id,
                                     struct err *err);
 
+// What an agent or a function of the service tells (POST /services/{id}/notify): {"action",
+// "message", "notificationName", …}. ERR_BUSY: the service has told of too many different things
+// within an hour.
+MUST_CHECK int notification_report(struct op *op, const struct service *service, struct json body,
+                                   struct err *err);
+
 // ── reading ──────────────────────────────────────────────────────────────────────────────────
 
 // Those that the caller has not read.
