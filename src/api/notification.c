@@ -196,6 +196,16 @@ static int read_notifications(struct call *call, struct err *err)
     return 0;
 }
 
+static int list_deliveries(struct call *call, struct err *err)
+{
+    struct page page = {.entity = &notification_delivery_entity,
+                        .filter = filter_eq_text(&notification_delivery_entity, "notificationId",
+                                                 call_param(call, 0), call->op.arena)};
+    if (listing_body(call, "{\"createdAt\":\"ascending\"}", "state channel", &page.body, err))
+        return -1;
+    return page_reply(call, &page, err);
+}
+
 static int notify(struct call *call, struct err *err)
 {
     return notification_report(&call->op, &call->subject.service, call->body, err);
@@ -227,6 +237,12 @@ static const struct route routes[] = {
      patch_notification, .operation_id = "updateNotification",
      .summary = "Mark a notification as read or unread by the caller", .tag = TAG,
      .request = "NotificationRead", .response = "Notification"},
+    {"GET", "/notifications/{id}/deliveries", ROUTE_READ, SCOPE_ADMIN, ROLE_NONE, BODY_NONE,
+     list_deliveries, .operation_id = "listNotificationDeliveries",
+     .summary = "List by webhook and mail where a notification went, or still has to", .tag = TAG,
+     .response = "NotificationDeliveryPage",
+     .query = "state:waiting|delivered|failed channel:webhook|mail pageOffset:integer "
+              "pageSize:integer"},
     {"POST", "/services/{id}/notify", ROUTE_WRITE, SCOPE_SERVICE, ROLE_DEVELOPER, BODY_JSON, notify,
      .operation_id = "notifyOfService",
      .summary = "Raise a notification about a service, as its functions do", .tag = TAG,

@@ -24,6 +24,7 @@ static const struct {
     {"Audit", &audit_entity},
     {"Event", &service_event_entity},
     {"Notification", &notification_entity},
+    {"NotificationDelivery", &notification_delivery_entity},
 };
 
 #define TEXT     "{\"type\":\"string\"}"

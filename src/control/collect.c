@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Housekeeping, in small steps: code items that no package revision refers to, blobs that no item
-// refers to, events past their age. Everything younger than the grace is
+// refers to, events and notifications past their age. Everything younger than the grace is
 // left alone, so that an upload under way never loses its bytes.
 #include "base/mem.h"
 #include "control/control_internal.h"
@@ -16,7 +16,7 @@ struct collection {
     bool *blob_used;
     size_t blob_count, blob_room;
     int64_t before;
-    int64_t items, events, removed;
+    int64_t items, events, notifications, removed;
 };
 
 // ── code items ───────────────────────────────────────────────────────────────────────────────
@@ -92,11 +92,34 @@ static int drop_events(struct op *op, struct collection *c, struct err *err)
     return tx_delete_where(op->tx, &service_event_entity, old, STEP_ROWS * 10, &c->events, err);
 }
 
+static int drop_notifications(struct op *op, struct collection *c, struct err *err)
+{
+    int64_t oldest = op->now - op->platform->settings->notification_days * 24 * 3600 * 1000;
+    struct filter *old = filter_compare(&notification_entity, "lastAt", FILTER_LT, oldest,
+                                        op->arena);
+    struct filter *gone = filter_and(
+        filter_compare(&notification_delivery_entity, "createdAt", FILTER_LT, oldest, op->arena),
+        filter_not(
+            filter_eq_text(&notification_delivery_entity, "state", STR("waiting"), op->arena),
+            op->arena),
+        op->arena);
+    int64_t deliveries;
+    return tx_delete_where(op->tx, &notification_delivery_entity, gone, STEP_ROWS * 10, &deliveries,
+                           err) ||
+                   tx_delete_where(op->tx, &notification_entity, old, STEP_ROWS * 10,
+                                   &c->notifications, err)
+               ? -1
+               : 0;
+}
+
 static int collect_rows(struct op *op, void *arg, struct err *err)
 {
     struct collection *c = arg;
-    c->items = c->events = 0;
-    return drop_unused_items(op, c, err) || drop_events(op, c, err) ? -1 : 0;
+    c->items = c->events = c->notifications = 0;
+    return drop_unused_items(op, c, err) || drop_events(op, c, err) ||
+                   drop_notifications(op, c, err)
+               ? -1
+               : 0;
 }
 
 // ── blobs ────────────────────────────────────────────────────────────────────────────────────
@@ -152,10 +175,12 @@ static void remove_blobs(void *arg)  // on the pool
 static void collection_end(void *arg)
 {
     struct collection *c = arg;
-    if (c->items + c->events + c->removed > 0)
+    if (c->items + c->events + c->notifications + c->removed > 0)
         log_info(c->control->platform->log, "collect",
-                 "removed %lld unused code items, %lld blobs, %lld old events", (long long)c->items,
-                 (long long)c->removed, (long long)c->events);
+                 "removed %lld unused code items, %lld blobs, %lld old events, %lld old "
+                 "notifications",
+                 (long long)c->items, (long long)c->removed, (long long)c->events,
+                 (long long)c->notifications);
     c->control->collecting = false;
     mem_free(c->blobs);
     arena_free(c->arena);

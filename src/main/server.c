@@ -12,6 +12,7 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "control/control.h"
+#include "control/notifier.h"
 #include "main/place.h"
 #include "net/http_server.h"
 #include "net/loop.h"
@@ -34,6 +35,7 @@ struct server {
     struct driver *driver;
     struct dispatch *dispatch;
     struct control *control;
+    struct notifier *notifier;
     struct api *api;
     struct place place;
     struct start_result started;
@@ -56,6 +58,7 @@ static const char *in_folder(struct server *server, const char *folder, const ch
 static void stop_loop(struct server *server)
 {
     control_stop(server->control);
+    notifier_stop(server->notifier);
     driver_close(server->driver);
     server->driver = NULL;
     loop_stop(server->platform.loop);
@@ -206,6 +209,9 @@ static int open_work(struct server *server, struct err *err)
     if (!server->queue)
         return -1;
     server->control = control_new(p);
+    server->notifier = notifier_new(p, err);
+    if (!server->notifier)
+        return -1;
     struct dispatch_config dispatch = {.platform = p,
                                        .queue = server->queue,
                                        .on_silent = control_on_silent,
@@ -267,6 +273,7 @@ static void on_recovered(void *arg, struct err *err)
         return;
     }
     control_start(server->control);
+    notifier_start(server->notifier);
     write_address(server);
     log_info(server->platform.log, "server", "ready at %s (data in %s, admin key in %s/admin-key)",
              server->settings.public_url, server->settings.data, server->settings.data);
@@ -283,6 +290,7 @@ static void close_all(struct server *server)
         logs_close(p->logs);
     dispatch_free(server->dispatch);
     control_free(server->control);
+    notifier_free(server->notifier);
     log_ends_free(p->log_ends);
     if (p->loop) {
         loop_unpost(p->loop, &server->disk_task);

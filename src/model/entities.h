@@ -218,6 +218,19 @@ struct notification {
     bool read;            // unstored: the caller has
 };
 
+// One way that a notification takes to people, until it has arrived or was given up.
+struct notification_delivery {
+    struct str id;  // the same at every attempt
+    struct str notification_id, project_id;
+    struct str channel;  // webhook | mail
+    struct str target;   // mail: the address
+    struct str state;    // waiting | delivered | failed
+    int64_t attempts;
+    int64_t next_at;   // of the next attempt
+    struct str error;  // of the last attempt
+    int64_t created_at, updated_at;
+};
+
 struct audit {
     struct str id;
     int64_t at;
@@ -230,6 +243,6 @@ struct audit {
 extern const struct entity org_entity, user_entity, api_key_entity, project_entity, member_entity,
     dataset_entity, item_entity, package_entity, revision_entity, service_entity, execution_entity,
     execution_status_entity, command_entity, replica_entity, audit_entity, deletion_entity,
-    service_event_entity, notification_entity;
+    service_event_entity, notification_entity, notification_delivery_entity;
 
 #endif

@@ -28,6 +28,7 @@ const struct entity *const entity_all[] = {
     &audit_entity,
     &deletion_entity,
     &notification_entity,
+    &notification_delivery_entity,
     NULL,
 };
 

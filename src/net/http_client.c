@@ -321,6 +321,8 @@ struct http_call *http_client_send(struct http_client *client,
     curl_easy_setopt(call->easy, CURLOPT_WRITEDATA, call);
     set_connection(call, config);
     set_body(call, config);
+    for (const char *const *line = config->headers; line && *line; line++)
+        call->headers = curl_slist_append(call->headers, *line);
     if (client->bearer_line)
         call->headers = curl_slist_append(call->headers, client->bearer_line);
     if (call->headers)

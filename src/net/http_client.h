@@ -33,10 +33,11 @@ struct http_answer {
 };
 
 struct http_call_config {
-    const char *method;        // "GET"
-    const char *path;          // "/agent/exchange"
-    const char *content_type;  // of body; NULL: application/json
-    struct buf body;           // taken
+    const char *method;          // "GET"
+    const char *path;            // "/agent/exchange"
+    const char *content_type;    // of body; NULL: application/json
+    const char *const *headers;  // more of them, "name: value", NULL at the end; NULL: none
+    struct buf body;             // taken
     int to_fd;           // >= 0: a 2xx answer's body is written there (borrowed), -1: to memory
     int64_t timeout_ms;  // whole call; 0: none
     void (*on_done)(void *arg, const struct http_answer *answer);

@@ -176,8 +176,9 @@ static int delete_of_project(struct op *op, const struct deletion *deletion, siz
                              struct err *err)
 {
     static const struct entity *const plain[] = {
-        &package_entity,       &revision_entity,     &command_entity, &replica_entity,
-        &service_event_entity, &notification_entity, &dataset_entity};
+        &package_entity,      &revision_entity,      &command_entity,
+        &replica_entity,      &service_event_entity, &notification_delivery_entity,
+        &notification_entity, &dataset_entity};
     int (*const special[])(struct op *, const struct deletion *, size_t *,
                            struct err *) = {delete_services, delete_executions, delete_items};
     int64_t deleted = 0;

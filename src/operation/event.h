@@ -24,6 +24,7 @@ enum event_kind {
     EVENT_REPLICA_CHANGED,      // id (replica), service_id
     EVENT_COMMAND_CREATED,      // id (command): work to be carried on by control/
     EVENT_DELETION_BEGUN,       // id (project or dataset): its contents are to be removed
+    EVENT_DELIVERY_DUE,         // a notification waits to be delivered
     EVENT_KINDS,
 };
 

@@ -3,6 +3,7 @@
 
 #include "model/describe.h"
 #include "model/take.h"
+#include "operation/delivery.h"
 
 #define TOGETHER_MS  (24 * 3600 * 1000LL)
 #define TITLE_MAX    300
@@ -89,7 +90,9 @@ int notification_raise(struct op *op, const struct notification_note *note, stru
     row.inputs = note->inputs;
     row.count++;
     row.last_at = op->now;
-    return again ? tx_update(op->tx, entity, &row, err) : tx_insert(op->tx, entity, &row, err);
+    if (again)
+        return tx_update(op->tx, entity, &row, err);
+    return tx_insert(op->tx, entity, &row, err) || delivery_enqueue(op, &row, err) ? -1 : 0;
 }
 
 int notification_resolve(struct op *op, const char *type, struct str entity_id, struct err *err)

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "operation/account.h"
+
 #define OPTION(flag_, env_, key_, kind, member, ...)                                               \
     {                                                                                              \
         .flag = "--" flag_, .env = "DROVER_" env_, .key = key_, .type = OPTION_##kind,             \
@@ -23,6 +25,7 @@
 #define ACCOUNTS "Accounts"
 #define RUNNING  "Executions"
 #define DRIVERS  "Agents on this machine"
+#define TELLING  "Notifications"
 #define KEEPING  "Housekeeping"
 
 static const struct option options[] = {
@@ -196,6 +199,26 @@ static const struct option options[] = {
            .fallback = "5", .min = 1, .max = 1000, .group = DRIVERS,
            .help = "When an agent fails so often in a row and no other one of its service takes "
                    "executions, the service is deactivated."),
+    OPTION("notify-webhook", "NOTIFY_WEBHOOK", "notifyWebhook", TEXT, notify_webhook, .unit = "URL",
+           .group = TELLING,
+           .help = "Where every new notification is posted to as JSON; needs --notify-secret."),
+    OPTION("notify-secret", "NOTIFY_SECRET", "notifySecret", TEXT, notify_secret, .unit = "FILE",
+           .group = TELLING,
+           .help = "File (0600) with the secret that what is posted is signed with (HMAC-SHA256)."),
+    OPTION(
+        "smtp-url", "SMTP_URL", "smtpUrl", TEXT, smtp_url, .unit = "URL", .group = TELLING,
+        .help = "Mail server for new notifications, smtp://HOST:PORT or smtps://HOST:PORT; needs "
+                "--smtp-from."),
+    OPTION("smtp-from", "SMTP_FROM", "smtpFrom", TEXT, smtp_from, .unit = "ADDRESS",
+           .group = TELLING, .help = "Sender of the mail."),
+    OPTION("smtp-to", "SMTP_TO", "smtpTo", TEXT, smtp_to, .unit = "ADDRESSES", .group = TELLING,
+           .help = "Who gets the mail, with commas between; the owners of the project when not "
+                   "given."),
+    OPTION("smtp-login", "SMTP_LOGIN", "smtpLogin", TEXT, smtp_login, .unit = "FILE",
+           .group = TELLING,
+           .help = "File (0600) with USER:PASSWORD for the mail server; with smtp:// to another "
+                   "machine the connection must then be encrypted (STARTTLS)."),
+
     OPTION("collect", "COLLECT", "collect", SECONDS, collect_ms, .fallback = "10m", .min = 1000,
            .max = 30 * DAY, .unit = "TIME", .group = KEEPING,
            .help = "How often files that nothing refers to are looked for."),
@@ -230,6 +253,9 @@ static const struct option options[] = {
     OPTION("event-max", "EVENT_MAX", "eventMax", INT, event_max, .fallback = "100000", .min = 100,
            .max = 100000000, .group = KEEPING,
            .help = "How many events of services are kept, the newest of all services."),
+    OPTION("notification-days", "NOTIFICATION_DAYS", "notificationDays", INT, notification_days,
+           .fallback = "90", .min = 1, .max = 36500, .unit = "DAYS", .group = KEEPING,
+           .help = "How long notifications are kept, from the last time that they were raised."),
 };
 
 const struct option_table settings_table = {
@@ -297,14 +323,52 @@ static int complete_agent(struct settings *settings, struct arena *arena, struct
     return check_url(settings->agent_url, "--agent-url", err);
 }
 
+static int check_together(const char *a, const char *a_flag, const char *b, const char *b_flag,
+                          struct err *err)
+{
+    if (!a == !b)
+        return 0;
+    return err_field(err, a ? b_flag : a_flag, "%s and %s belong together; %s is missing", a_flag,
+                     b_flag, a ? b_flag : a_flag);
+}
+
+static int check_mail(const struct settings *settings, struct arena *arena, struct err *err)
+{
+    struct str url = str_of(settings->smtp_url), to = str_of(settings->smtp_to), address;
+    if (!settings->smtp_url && (settings->smtp_to || settings->smtp_login))
+        return err_field(err, "--smtp-url", "--smtp-to and --smtp-login need --smtp-url");
+    if (!settings->smtp_url)
+        return 0;
+    if (!str_starts(url, STR("smtp://")) && !str_starts(url, STR("smtps://")))
+        return err_field(err, "--smtp-url", "--smtp-url: '%s' must begin with smtp:// or smtps://",
+                         settings->smtp_url);
+    if (email_read(str_of(settings->smtp_from), "--smtp-from", arena, &address, err))
+        return -1;
+    while (to.len > 0)
+        if (email_read(str_cut(&to, ','), "--smtp-to", arena, &address, err))
+            return -1;
+    return 0;
+}
+
+static int check_notifications(const struct settings *settings, struct arena *arena,
+                               struct err *err)
+{
+    if (check_together(settings->notify_webhook, "--notify-webhook", settings->notify_secret,
+                       "--notify-secret", err) ||
+        check_together(settings->smtp_url, "--smtp-url", settings->smtp_from, "--smtp-from", err))
+        return -1;
+    if (settings->notify_webhook && check_url(settings->notify_webhook, "--notify-webhook", err))
+        return -1;
+    return check_mail(settings, arena, err);
+}
+
 int settings_complete(struct settings *settings, struct arena *arena, struct err *err)
 {
     if (!settings->data || !settings->data[0])
         return err_field(err, "--data", "--data: the data folder needs a name");
-    if (!settings->tls_cert != !settings->tls_key)
-        return err_field(err, settings->tls_cert ? "--tls-key" : "--tls-cert",
-                         "--tls-cert and --tls-key belong together; %s is missing",
-                         settings->tls_cert ? "--tls-key" : "--tls-cert");
+    if (check_together(settings->tls_cert, "--tls-cert", settings->tls_key, "--tls-key", err) ||
+        check_notifications(settings, arena, err))
+        return -1;
     if (settings->backoff_first_ms > settings->backoff_max_ms)
         return err_field(err, "--backoff-first", "--backoff-first must not be over --backoff-max");
     if (settings->input_max > settings->body_max)

@@ -38,13 +38,15 @@ struct settings {  // times in ms, sizes in bytes
     // driver
     int64_t backoff_first_ms, backoff_max_ms, backoff_reset_ms;
     int64_t rollout_failures, crash_failures;
+    // notifications
+    const char *notify_webhook, *notify_secret, *smtp_url, *smtp_from, *smtp_to, *smtp_login;
     // housekeeping
     int64_t collect_ms;        // how often unused code and blobs are looked for
     int64_t collect_grace_ms;  // an unused blob lives at least so long
     int64_t keep_executions_days, keep_executions;  // 0: all; keep_executions: of one service
     int64_t keep_logs_days, keep_logs_mib;          // 0: all
     int64_t keep_commands_days;
-    int64_t audit_days, event_days, event_max;
+    int64_t audit_days, event_days, event_max, notification_days;
 };
 
 extern const struct option_table settings_table;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Notifications over the memory store: what is one incident, and who has read what.
+// Notifications over the memory store: what is one incident, who has read what, and how long
+// deliveries are tried.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,8 @@
 
 #include "base/id.h"
 #include "net/loop.h"
+#include "net/mail.h"
+#include "operation/delivery.h"
 #include "operation/notification.h"
 
 #define HOUR (3600 * 1000LL)
@@ -55,6 +58,16 @@ static void world_close(struct world *world)
     loop_free(world->platform.loop);
     id_source_free(world->platform.ids);
     log_free(world->platform.log);
+}
+
+static void with_ways_out(void (*test)(struct op *op))
+{
+    struct world world;
+    world_open(&world);
+    world.settings.notify_webhook = "http://localhost:1/hook";
+    world.settings.smtp_url = "smtp://localhost:1";
+    assert_int_equal(world_run(&world, test), 0);
+    world_close(&world);
 }
 
 static void with_world(void (*test)(struct op *op))
@@ -272,12 +285,176 @@ static void reading(void **state)
     with_world(everything_at_once);
 }
 
+// ── deliveries ───────────────────────────────────────────────────────────────────────────────
+
+#define DAY (24 * HOUR)
+
+// A target that never answers, under a clock of its own: how often and how long it is tried.
+static void schedule(uint32_t random, double least, double most)
+{
+    const int64_t created = 1000000;
+    int64_t now = created, wait = 0, attempts = 0, next;
+    while ((next = delivery_retry_at(created, ++attempts, now, random)) >= 0) {
+        double base = attempts <= 10 ? 1000 * (double)(1 << (attempts - 1)) : 900000;
+        wait = next - now;
+        assert_true((double)wait >= base * least - 1 && (double)wait <= base * most + 1);
+        assert_true(next - created <= DAY);
+        now = next + 30000;
+    }
+    assert_true(now - created > DAY - 20 * 60000);
+    assert_true(attempts > 75 && attempts < 140);
+}
+
+static void retries(void **state)
+{
+    (void)state;
+    schedule(0, 0.75, 0.75);
+    schedule(1023, 1.25, 1.25);
+    schedule(512, 0.99, 1.01);
+    for (uint32_t random = 0; random < 5000; random += 7)
+        schedule(random, 0.75, 1.25);
+    assert_int_equal(delivery_retry_at(0, 1, DAY, 0), -1);
+    assert_int_equal(delivery_retry_at(0, 1, DAY - 750, 0), DAY);
+    // The clock was set back by a year.
+    assert_int_equal(delivery_retry_at(365 * DAY, 1, 0, 0), 750);
+    assert_true(delivery_retry_at(0, INT64_MAX, 0, 0) > 0);
+}
+
+static void add_member(struct op *op, const char *user, const char *role)
+{
+    struct member member;
+    struct err err = ERR_INIT;
+    entity_clear(&member_entity, &member);
+    member.id = arena_printf(op->arena, "p1:%s", user);
+    member.project_id = STR("p1");
+    member.user_id = str_of(user);
+    member.role = str_of(role);
+    assert_int_equal(tx_insert(op->tx, &member_entity, &member, &err), 0);
+}
+
+static struct delivery_due first(struct op *op, const char *channel)
+{
+    struct delivery_due due;
+    struct err err = ERR_INIT;
+    assert_int_equal(delivery_first(op, channel, op->arena, &due, &err), 0);
+    return due;
+}
+
+static enum delivery_result record(struct op *op, const struct delivery_due *due,
+                                   enum err_kind kind)
+{
+    struct err err = ERR_INIT, why = ERR_INIT;
+    enum delivery_result result;
+    if (kind != ERR_NONE)
+        err_set(&why, kind, "it said no");
+    assert_int_equal(delivery_record(op, due, &why, 0, &result, &err), 0);
+    return result;
+}
+
+static int64_t count_of(struct op *op, const struct entity *entity, const char *field,
+                        const char *value)
+{
+    struct err err = ERR_INIT;
+    int64_t count;
+    struct filter *filter = filter_eq_text(entity, field, str_of(value), op->arena);
+    assert_int_equal(tx_count(op->tx, entity, filter, &count, &err), 0);
+    return count;
+}
+
+static void outbox(struct op *op)
+{
+    const struct entity *entity = &notification_delivery_entity;
+    add_member(op, "owner@example.org", "owner");
+    add_member(op, "viewer@example.org", "viewer");
+    add_member(op, "s9@bot.drover", "owner");
+    assert_false(first(op, DELIVERY_WEBHOOK).found);
+    raise(op, NOTIFICATION_CRASH_LOOP, "s1", "ValueError: no");
+    raise(op, NOTIFICATION_CRASH_LOOP, "s1", "ValueError: no");
+    assert_int_equal(count_of(op, entity, "state", "waiting"), 2);
+    assert_int_equal(op->events->kind, EVENT_DELIVERY_DUE);
+    assert_null(op->events->next);
+
+    struct delivery_due mail = first(op, DELIVERY_MAIL), hook = first(op, DELIVERY_WEBHOOK);
+    assert_true(str_is(mail.row.target, "owner@example.org"));
+    assert_true(str_is(hook.notification.message, "ValueError: no"));
+    assert_int_equal(record(op, &hook, ERR_UNAVAILABLE), DELIVERY_RETRY);
+    struct delivery_due again = first(op, DELIVERY_WEBHOOK);
+    assert_true(str_eq(again.row.id, hook.row.id) && str_is(again.row.error, "it said no"));
+    assert_int_equal(again.row.next_at, op->now + 750);
+    assert_int_equal(again.row.attempts, 1);
+    assert_int_equal(record(op, &again, ERR_NONE), DELIVERY_DONE);
+    assert_false(first(op, DELIVERY_WEBHOOK).found);
+    assert_int_equal(count_of(op, entity, "state", "delivered"), 1);
+    assert_int_equal(record(op, &again, ERR_UNAVAILABLE), DELIVERY_FAILED);
+    assert_int_equal(count_of(op, entity, "state", "delivered"), 1);
+
+    assert_int_equal(count_of(op, &service_event_entity, "reason", "NotificationUndelivered"), 0);
+    assert_int_equal(record(op, &mail, ERR_DENIED), DELIVERY_FAILED);
+    assert_int_equal(count_of(op, entity, "state", "failed"), 1);
+    assert_int_equal(count_of(op, &service_event_entity, "reason", "NotificationUndelivered"), 1);
+}
+
+static void those_of_what_was_deleted(struct op *op)
+{
+    struct err err = ERR_INIT;
+    raise(op, "T", "s1", "x");
+    struct delivery_due due = first(op, DELIVERY_WEBHOOK);
+    assert_int_equal(tx_delete(op->tx, &notification_entity, due.notification.id, &err), 0);
+    due = first(op, DELIVERY_WEBHOOK);
+    assert_true(due.found && !due.notification.id.at);
+    op->now += 2 * DAY;
+    assert_int_equal(record(op, &due, ERR_UNAVAILABLE), DELIVERY_FAILED);
+    assert_int_equal(tx_delete(op->tx, &notification_delivery_entity, due.row.id, &err), 0);
+    assert_int_equal(record(op, &due, ERR_NONE), DELIVERY_DONE);
+}
+
+static void deliveries(void **state)
+{
+    (void)state;
+    with_ways_out(outbox);
+    with_ways_out(those_of_what_was_deleted);
+}
+
+static void signature(void **state)
+{
+    (void)state;
+    char out[DELIVERY_SIGNATURE_SIZE];
+    delivery_sign(STR("Jefe"), STR("what do ya want for nothing?"), out);  // RFC 4231, case 2
+    assert_string_equal(out, "sha256=5bdcc146bf60754e6a042426089575c7"
+                             "5a003f089d2739839dec58b964ec3843");
+}
+
+static void mails(void **state)
+{
+    (void)state;
+    _cleanup_buf_ struct buf buf = BUF_INIT(1 << 20);
+    struct mail mail = {.from = "drover@example.org",
+                        .to = "me@example.org",
+                        .subject = STR("one\r\nBcc: all@example.org ✗"),
+                        .text = STR("a\n.\nb\n"),
+                        .id = "d1",
+                        .now = 1795680000000};
+    mail_compose(&mail, &buf);
+    buf_add_char(&buf, '\0');
+    assert_string_equal(buf.at, "Date: Thu, 26 Nov 2026 08:00:00 +0000\r\n"
+                                "From: Drover <drover@example.org>\r\n"
+                                "To: <me@example.org>\r\n"
+                                "Message-ID: <d1@drover>\r\n"
+                                "Subject: =?utf-8?B?b25lDQpCY2M6IGFsbEBleGFtcGxlLm9yZyDinJc=?=\r\n"
+                                "Auto-Submitted: auto-generated\r\n"
+                                "MIME-Version: 1.0\r\n"
+                                "Content-Type: text/plain; charset=utf-8\r\n"
+                                "Content-Transfer-Encoding: base64\r\n\r\n"
+                                "YQouCmIK\r\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(grouping),
-        cmocka_unit_test(goes_with_its_transaction),
-        cmocka_unit_test(reading),
+        cmocka_unit_test(grouping),   cmocka_unit_test(goes_with_its_transaction),
+        cmocka_unit_test(reading),    cmocka_unit_test(retries),
+        cmocka_unit_test(deliveries), cmocka_unit_test(signature),
+        cmocka_unit_test(mails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,7 +159,14 @@ static const char add_notifications[] =
     "  message TEXT) STRICT;"
     "CREATE INDEX notifications_entity ON notifications(entity_id,type,last_at);"
     "CREATE INDEX notifications_project ON notifications(project_id,last_at,id);"
-    "CREATE INDEX notifications_at ON notifications(last_at,id);";
+    "CREATE INDEX notifications_at ON notifications(last_at,id);"
+    "CREATE TABLE notification_deliveries(id TEXT PRIMARY KEY NOT NULL,notification_id TEXT,"
+    "  project_id TEXT,channel TEXT,target TEXT,state TEXT,attempts INTEGER,next_at INTEGER,"
+    "  error TEXT,created_at INTEGER,updated_at INTEGER) STRICT;"
+    "CREATE INDEX notification_deliveries_next ON notification_deliveries(channel,state,next_at);"
+    "CREATE INDEX notification_deliveries_of ON notification_deliveries(notification_id,id);"
+    "CREATE INDEX notification_deliveries_project ON notification_deliveries(project_id,id);"
+    "CREATE INDEX notification_deliveries_at ON notification_deliveries(created_at,id);";
 
 static const char add_rollouts[] = "ALTER TABLE services ADD COLUMN agents TEXT;"
                                    "ALTER TABLE services ADD COLUMN good_version TEXT;";
@@ -179,7 +186,7 @@ static const struct schema_step steps[] = {
      .down = "DROP TABLE execution_spans;"},
     {.summary = "notifications",
      .up = add_notifications,
-     .down = "DROP TABLE notifications;",
+     .down = "DROP TABLE notification_deliveries;DROP TABLE notifications;",
      .lost = "notifications",
      .lost_count = "SELECT count(*) FROM notifications"},
     {.summary = "which revision of a service is good",
