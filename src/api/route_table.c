@@ -8,6 +8,7 @@ static const struct route_list *const lists[] = {
     &dataset_routes, &item_routes,    &package_routes,    &service_routes, &execution_routes,
     &command_routes, &log_routes,     &faas_query_routes, &audit_routes,   &misc_routes,
     &backup_routes,  &event_routes,   &why_routes,        &rollout_routes, &notification_routes,
+    &inbox_routes,
 };
 
 static const char *const scopes[] = {

@@ -197,6 +197,9 @@ static const struct {
      ",\"notificationName\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":@name},"
      "\"notificationPath\":" TEXT ",\"support\":" TEXT ",\"docs\":" TEXT
      ",\"agentInfo\":{\"type\":\"object\"}}}"},
+    {"MessagePage",
+     "{\"type\":\"object\",\"required\":[\"items\",\"checkpoint\"],\"properties\":{\"items\":{"
+     "\"type\":\"array\",\"items\":{\"type\":\"object\"}},\"checkpoint\":" NULLABLE "}}"},
     {"InstanceCatalog", "{}"},
     {"ItemsAnswer",
      "{\"anyOf\":[{\"$ref\":\"#/components/schemas/ItemPage\"},{\"type\":\"object\","

@@ -2,28 +2,15 @@
 // drover events [SERVICE], drover why EXECUTION|SERVICE
 #include "base/clock.h"
 #include "base/id.h"
-#include "base/map.h"
-#include "cli/link.h"
-#include "cli/listing.h"
+#include "cli/feed.h"
 #include "cli/lookup.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
-
-#define POLL_MS   1000
-#define PAGE_MOST 1000
 
 struct events_options {
     bool follow;
     const char *since, *kind, *level, *reason;
     int64_t limit;
-};
-
-struct showing {
-    struct cli *cli;
-    struct str service_id, project_id;
-    struct str after;   // time of the newest shown; absent: none yet
-    struct map *shown;  // "id count" of those of that time
-    struct listing *listing;
 };
 
 static void write_subject(struct cli *cli, struct json event, struct buf *out)
@@ -50,167 +37,57 @@ static const struct column columns[] = {
 static const struct listing_spec spec = {columns, sizeof(columns) / sizeof(columns[0]), "id",
                                          "Nothing has happened."};
 
-// ── reading ──────────────────────────────────────────────────────────────────────────────────
-
-static void add_query(struct cli *cli, struct buf *path, const char *name, struct str value)
+static void print_event(struct cli *cli, struct json event)
 {
-    if (value.len == 0)
-        return;
-    buf_printf(path, "&%s=%s", name, cli_path(cli, "{}", arena_cstr(cli->arena, value)));
-}
-
-static int read_page(struct showing *showing, int64_t size, int64_t page, struct json *out,
-                     struct err *err)
-{
-    struct cli *cli = showing->cli;
-    const struct events_options *options = cli->options;
-    _cleanup_buf_ struct buf path = BUF_INIT(16384);
-    if (showing->service_id.at)
-        buf_add_cstr(&path, cli_path(cli, "/services/{}/events",
-                                     arena_cstr(cli->arena, showing->service_id)));
-    else
-        buf_add_cstr(&path, "/events");
-    buf_printf(&path, "?pageSize=%lld&pageOffset=%lld", (long long)size, (long long)page);
-    add_query(cli, &path, "projectId", showing->project_id);
-    add_query(cli, &path, "after", showing->after);
-    add_query(cli, &path, "kind", str_of(options->kind));
-    add_query(cli, &path, "level", str_of(options->level));
-    add_query(cli, &path, "reason", str_of(options->reason));
-    return cli_get(cli, arena_cstr(cli->arena, buf_str(&path)), out, err);
-}
-
-static bool is_new(struct showing *showing, struct json event)
-{
-    struct cli *cli = showing->cli;
-    struct str key = arena_printf(cli->own_arena, STR_FMT " " STR_FMT,
-                                  STR_ARG(json_text(event, "id", cli->arena)),
-                                  STR_ARG(json_text(event, "count", cli->arena)));
-    return !map_put(showing->shown, key, showing);
-}
-
-static void print_line(struct showing *showing, struct json event)
-{
-    struct cli *cli = showing->cli;
     struct str level = json_text(event, "level", cli->arena);
     enum color color = str_is(level, "warning") ? COLOR_YELLOW : COLOR_NONE;
-    if (cli->output != OUTPUT_TABLE) {
-        cli_print(cli, STR_FMT "\n", STR_ARG(event.text));
-        return;
-    }
     cli_print(cli, STR_FMT "  %s%-7.*s %-18.*s%s ", STR_ARG(json_text(event, "lastAt", cli->arena)),
               color_on(&cli->out, color), (int)level.len, level.at,
               (int)json_text(event, "reason", cli->arena).len,
               json_text(event, "reason", cli->arena).at, color_off(&cli->out, color));
     terminal_clean(&cli->text, json_text(event, "message", cli->arena));
-    cli_print(cli, "\n");
 }
 
-// Oldest first.
-static void print_reversed(struct showing *showing, struct json items)
+static int events_path(struct cli *cli, struct buf *path, struct err *err)
 {
-    struct cli *cli = showing->cli;
-    size_t count = 0, room = json_count(items);
-    struct json *all = arena_array_of(cli->arena, struct json, room + 1);
-    struct json_iter it = json_each(items);
-    struct str key;
-    while (count < room && json_next(&it, &key, &all[count]))
-        count++;
-    if (count > 0)
-        showing->after = arena_copy(cli->own_arena, json_text(all[0], "lastAt", cli->arena));
-    while (count-- > 0)
-        if (is_new(showing, all[count]))
-            print_line(showing, all[count]);
-}
-
-static int follow(struct showing *showing, struct err *err)
-{
-    struct cli *cli = showing->cli;
     const struct events_options *options = cli->options;
-    struct json page, items = {0};
-    struct arena *kept = cli->arena, *round = arena_new();
-    int64_t size = options->limit > 0 ? options->limit : 20;
-    int64_t good_at = clock_mono(clock_system());
-    int rc = 0;
-    cli->arena = round;
-    while (!cli->interrupted) {
-        *err = ERR_INIT;
-        if (read_page(showing, size, 0, &page, err)) {
-            if (link_wait(cli, good_at, err))
-                continue;
-            rc = cli->interrupted ? 0 : -1;
-            break;
-        }
-        good_at = clock_mono(clock_system());
-        json_get(page, "items", &items);
-        print_reversed(showing, items);
-        if (cli_flush(cli) != CLI_OK || !cli_sleep(cli, POLL_MS))
-            break;
-        arena_reset(round);
-        size = PAGE_MOST;
-    }
-    cli->arena = kept;
-    arena_free(round);
-    return rc;
-}
-
-static int list(struct showing *showing, struct err *err)
-{
-    struct cli *cli = showing->cli;
-    const struct events_options *options = cli->options;
-    struct json page, items = {0}, more = {.type = JSON_TRUE}, event;
-    struct str key;
-    int64_t left = options->limit > 0 ? options->limit : INT64_MAX;
-    struct listing *listing = listing_begin(cli, &spec);
-    for (int64_t number = 0; more.type == JSON_TRUE && left > 0; number++) {
-        if (read_page(showing, left < PAGE_MOST ? left : PAGE_MOST, number, &page, err))
-            return -1;
-        json_get(page, "items", &items);
-        for (struct json_iter it = json_each(items); json_next(&it, &key, &event) && left > 0;
-             left--)
-            listing_add(listing, event);
-        json_get(page, "hasNextPage", &more);
-    }
-    (void)listing_end(listing);
-    return 0;
-}
-
-static int prepare(struct showing *showing, struct err *err)
-{
-    struct cli *cli = showing->cli;
-    const struct events_options *options = cli->options;
+    struct str project = STR_NONE;
     struct json service;
-    int64_t since;
     if (cli->arg_count > 0) {
         if (lookup_service(cli, cli->args[0], &service, err))
             return -1;
-        showing->service_id = arena_copy(cli->own_arena, lookup_id(service, cli->arena));
+        buf_printf(path, "%s?",
+                   cli_path(cli, "/services/{}/events",
+                            arena_cstr(cli->arena, lookup_id(service, cli->arena))));
     } else {
-        struct str project = STR_NONE;
         if (lookup_project_chosen(cli, &project, err))
             return -1;
-        showing->project_id = arena_copy(cli->own_arena, project);
+        buf_add_cstr(path, "/events?");
     }
-    if (!options->since)
-        return 0;
-    if (moment_parse("--since", options->since, clock_wall(clock_system()), &since, err))
-        return -1;
-    showing->after = arena_printf(cli->own_arena, "%lld", (long long)since);
+    feed_filter(cli, path, "projectId", project);
+    feed_filter(cli, path, "kind", str_of(options->kind));
+    feed_filter(cli, path, "level", str_of(options->level));
+    feed_filter(cli, path, "reason", str_of(options->reason));
     return 0;
 }
 
 static int run_events(struct cli *cli)
 {
     const struct events_options *options = cli->options;
-    struct showing showing = {.cli = cli};
+    _cleanup_buf_ struct buf path = BUF_INIT(16384);
+    struct feed feed = {.limit = options->limit, .spec = &spec, .print = print_event};
     struct err err = ERR_INIT;
-    if (options->follow && (cli->output == OUTPUT_JSON || cli->output == OUTPUT_NAME))
-        return cli_usage(cli, "what is followed never ends: -o is table or jsonl with --follow");
-    if (options->follow)
-        cli_catch_interrupt(cli);
-    showing.shown = map_new();
-    int failed = prepare(&showing, &err) ||
-                 (options->follow ? follow(&showing, &err) : list(&showing, &err));
-    map_free(showing.shown);
+    int64_t since;
+    if (options->follow && feed_unfit(cli))
+        return cli_usage(cli, "%s", feed_unfit(cli));
+    if (events_path(cli, &path, &err) ||
+        (options->since &&
+         moment_parse("--since", options->since, clock_wall(clock_system()), &since, &err)))
+        return cli_fail(cli, &err);
+    if (options->since)
+        feed.after = arena_printf(cli->own_arena, "%lld", (long long)since);
+    feed.path = arena_cstr(cli->own_arena, buf_str(&path));
+    int failed = options->follow ? feed_follow(cli, &feed, &err) : feed_list(cli, &feed, &err);
     return failed ? cli_fail(cli, &err) : CLI_OK;
 }
 

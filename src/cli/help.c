@@ -20,7 +20,7 @@ static bool opens_group(const struct program *program, size_t index, const char 
 static void add_line(struct buf *out, const struct verb *verb)
 {
     size_t width = text_width(str_of(verb->name));
-    buf_printf(out, "  %s%*s %s\n", verb->name, (int)(width < 18 ? 18 - width : 0), "",
+    buf_printf(out, "  %s%*s %s\n", verb->name, (int)(width < 19 ? 19 - width : 0), "",
                verb->summary);
 }
 

@@ -190,7 +190,10 @@ int listing_one(struct cli *cli, const struct listing_spec *spec, struct json ob
         return CLI_OK;
     }
     if (cli->output != OUTPUT_TABLE) {
-        buf_add_str(&cli->text, object.text);
+        if (cli->output == OUTPUT_JSONL)
+            text_json_line(&cli->text, object.text);
+        else
+            buf_add_str(&cli->text, object.text);
         cli_print(cli, "\n");
         return CLI_OK;
     }

@@ -77,6 +77,28 @@ def test_dtlpy_raises_one(dl, api, service):
     assert (one["type"], one["message"]) == ("Overheated", "it is hot")
 
 
+def test_dtlpy_lists_them_as_messages(dl, api, service):
+    for name in "AB":
+        tell(api, service, name=name, message=f"what {name} says")
+    newest, oldest = listed(api, service)
+    api.patch(f"/notifications/{oldest['id']}", {"read": True})
+    context = {"project": service["projectId"], "service": service["id"]}
+    first, second = dl.messages._list(context=context)
+    assert (first.notification_code, first.description, first.read, first.new) == ("B", "what B says", 0, 1)
+    assert (second.notification_id, second.read, second.resource_action) == (oldest["id"], 1, "created")
+    assert (first.title, first.user_id) == (newest["title"], "admin@localhost")
+    assert (first.resource_type, first.resource_id, first.resource_name) == ("service", service["id"], service["name"])
+    assert first.context.project == service["projectId"] and first.context.service == service["id"]
+    query = {"contextExtent": json.dumps(context), "checkpointPagination": json.dumps({"pageSize": 1})}
+    page = api.get("/inbox/message/user", params=query)
+    assert [one["id"] for one in page["items"]] == [newest["id"]] and page["checkpoint"] == newest["id"]
+    query["checkpointPagination"] = json.dumps({"pageSize": 5, "checkpoint": page["checkpoint"]})
+    page = api.get("/inbox/message/user", params=query)
+    assert [one["id"] for one in page["items"]] == [oldest["id"]] and page["checkpoint"] is None
+    for wrong in ("checkpointPagination=7", "contextExtent=x", 'checkpointPagination={"pageSize":0}', 'contextExtent={"project":1}'):
+        api.bad(400, "GET", f"/inbox/message/user?{wrong}")
+
+
 def test_an_agent_raises_one_of_its_own_service_only(api, server, plain, service):
     mine = plain(CODE, FUNCTIONS)
     token, link = agent_token(server, api, mine), AgentLink(server)
@@ -190,6 +212,7 @@ def test_members_see_them_and_nobody_else(api, people, service):
     assert len(listed(viewer, service)) == 1
     viewer.bad(403, "POST", f"/services/{service['id']}/notify", {"action": "created"})
     assert nobody.get("/notifications")["items"] == [] and listed(nobody, service) == []
+    assert nobody.get("/inbox/message/user")["items"] == []
     assert nobody.post("/notifications/query", {})["items"] == []
     assert nobody.post("/notifications/read") == {"marked": 0, "more": False}
     nobody.bad(404, "GET", f"/notifications/{one['id']}")

@@ -220,6 +220,13 @@ def service(home, server, admin_key, project):
     return "hello"
 
 
+def told(api, service, kind="DiskFull", message="no space left"):
+    """Raises a notification of the service; its id."""
+    identity = api.get("/services", params={"name": service})["items"][0]["id"]
+    api.post(f"/services/{identity}/notify", {"action": "created", "notificationName": kind, "message": message})
+    return api.get("/notifications", params={"entityId": identity, "type": kind})["items"][0]["id"]
+
+
 @pytest.fixture
 def interrupt():
     """interrupt(process): what Ctrl-C does; (exit code, stdout, stderr)."""

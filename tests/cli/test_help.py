@@ -11,7 +11,7 @@ import time
 import pytest
 
 import harness
-from conftest import DROVER, Cli
+from conftest import DROVER, Cli, told
 
 OWN = {"server", "schema"}  # verbs with options of their own alone
 EXIT_CODES = {0, 1, 2, 3, 4, 5, 6, 130}
@@ -106,7 +106,9 @@ def prepared(stage, server, verb, command):
         return stage(*words, **more)
 
     if "65f0a1b2c3d4e5f60718293a" in command:
-        if verb.startswith("keys"):
+        if verb.startswith("notifications"):
+            identity = told(harness.Api(server, stage.environment["DROVER_API_KEY"]), "hello")
+        elif verb.startswith("keys"):
             identity = stage.good("keys", "create", "-o", "json").json["id"]
         else:
             function = "count" if verb == "cancel" else "run"
@@ -158,7 +160,7 @@ def prepared(stage, server, verb, command):
     return command
 
 
-ENDLESS = ("--watch", "drover logs hello -f", "drover events -f", "drover up")  # until Ctrl-C
+ENDLESS = ("--watch", "drover logs hello -f", "drover events -f", "drover notifications list -f", "drover up")  # until Ctrl-C
 
 
 @pytest.mark.parametrize("verb, command", examples())
