@@ -192,7 +192,7 @@ int rollout_back(struct op *op, const struct rollout_failure *failure, struct er
     if (tell(op, &service, "RolloutHalted", true, halted, inputs, err) ||
         service_rollback(op, &service, service.good_version, &now, err))
         return -1;
-    return notify(op, &now, NOTIFICATION_ROLLED_BACK, "error", title, message, inputs, err);
+    return notify(op, &now, NOTIFICATION_ROLLED_BACK, "warning", title, message, inputs, err);
 }
 
 int rollout_stop(struct op *op, const struct rollout_failure *failure, struct err *err)

@@ -44,6 +44,10 @@ def events(api, service, reason):
     return api.get(f"/services/{service}/events", params={"reason": reason})["items"]
 
 
+def told(api, service):
+    return [one for one in api.get("/notifications", params={"pageSize": 1000})["items"] if one["entityId"] == service]
+
+
 @pytest.mark.core
 def test_a_change_that_fails_goes_back_by_itself(api, plain):
     """The old agents serve on all the time, and stay."""
@@ -66,6 +70,11 @@ def test_a_change_that_fails_goes_back_by_itself(api, plain):
     assert api.get(f"/services/{service}")["initParams"] == {"word": "first"}
     assert api.run(service)["output"] == "first"
     assert len(events(api, service, "RolledBack")) == 1
+    [note] = told(api, service)
+    assert note["type"] == "RolledBack" and "went back to revision 1.0.0" in note["title"]
+    text = note["message"]
+    assert "RuntimeError: this word is not good" in text and "3 times in a row (memory limit: " in text
+    assert 'initParams: {"word": "first"} -> {"word": "bad"}' in text
 
 
 def test_the_way_back_by_hand(api, plain):
@@ -106,6 +115,9 @@ def test_what_cannot_start_is_deactivated(own_server, unique):
     assert not api.get(f"/services/{service}").get("crashloop")
     harness.wait_for("it is deactivated again", lambda: len(stopped()) == 2)
     assert stopped()[0]["inputs"]["failures"] == 2
+    notes = told(api, service)
+    assert [one["type"] for one in notes] == ["CrashLoopBackOff"] * 2, "one for each incident"
+    assert "this word is not good" in notes[0]["message"] and notes[1]["resolvedAt"] and not notes[0]["resolvedAt"]
     api.patch(f"/services/{service}", {"initParams": {"word": "better"}})
     api.post(f"/services/{service}/resume")
     assert api.finished(identity)["output"] == "better"
