@@ -47,7 +47,8 @@ PROGRAMS := $(BUILD)/drover $(BUILD)/drover-agent
 RUNNER  := $(BUILD)/runner/_drover.abi3.so
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
            $(patsubst tests/contract/%.c,$(BUILD)/tests/%,$(wildcard tests/contract/test_*.c)) \
-           $(BUILD)/tests/test_leases $(BUILD)/tests/test_dispatch $(BUILD)/tests/test_handout
+           $(BUILD)/tests/test_leases $(BUILD)/tests/test_dispatch $(BUILD)/tests/test_handout \
+           $(BUILD)/tests/test_life
 
 .PHONY: all clean demo help man setup
 all: $(PROGRAMS) $(RUNNER)  ## build drover, drover-agent and the Python runner into build/

@@ -32,14 +32,14 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/contract/%.o $(ARCHIVE)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(ARCHIVE)
 	@mkdir -p $(dir $@)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lm
-# The simulation is one program of several files, and two of dispatch alone; stage.c takes the place
+# The simulation is one program of several files, and three others on its stage; stage.c takes the place
 # of the loop and of the store's threads in the archive.
 SIMULATION := $(filter-out tests/simulation/test_%,$(wildcard tests/simulation/*.c))
-DISPATCH_TESTS := $(BUILD)/tests/test_dispatch $(BUILD)/tests/test_handout
-$(DISPATCH_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/simulation/%.o $(BUILD)/obj/tests/simulation/stage.o $(ARCHIVE)
+STAGE_TESTS := $(BUILD)/tests/test_dispatch $(BUILD)/tests/test_handout $(BUILD)/tests/test_life
+$(STAGE_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/simulation/%.o $(BUILD)/obj/tests/simulation/stage.o $(ARCHIVE)
 $(BUILD)/tests/test_leases: $(patsubst tests/%.c,$(BUILD)/obj/tests/%.o, \
                               tests/simulation/test_leases.c $(SIMULATION)) $(ARCHIVE)
-$(DISPATCH_TESTS) $(BUILD)/tests/test_leases:
+$(STAGE_TESTS) $(BUILD)/tests/test_leases:
 	@mkdir -p $(dir $@)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS) -lcmocka -lm
 include tests/fuzz/fuzz.mk

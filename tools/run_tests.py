@@ -157,8 +157,9 @@ def cmocka_programs(build):
         share = -(-SIMULATION_SEEDS // SIMULATION_PARTS)
         for first in range(0, SIMULATION_SEEDS, share):
             seeds = min(share, SIMULATION_SEEDS - first)
-            programs.append(Program("test_leases", {"DROVER_FIRST": str(first), "DROVER_SEEDS": str(seeds)},
-                                    f"test_leases, seeds from {first}"))
+            for name in ("test_leases", "test_life"):
+                programs.append(Program(name, {"DROVER_FIRST": str(first), "DROVER_SEEDS": str(seeds)},
+                                        f"{name}, seeds from {first}"))
         programs += [Program(name, {}, name) for name in ("test_dispatch", "test_handout")]
     names = sorted(source.stem for folder in ("unit", "contract") for source in (ROOT / "tests" / folder).glob("test_*.c"))
     return programs + [Program(name, {}, name) for name in sorted(names, key=lambda name: (name not in SLOW, name))]

@@ -11,6 +11,7 @@
 #include "operation/token.h"
 
 #define AGENT_TOKEN_MS (365LL * 24 * 3600 * 1000)
+#define AGAIN_MS       1000  // before what failed is tried again
 
 // One service being brought in step: read on a store thread, applied on the loop.
 struct reconcile {
@@ -21,6 +22,7 @@ struct reconcile {
     struct arena *arena;
     struct service service;
     struct runtime runtime;
+    struct list again;
 };
 
 static int reconcile_read(struct op *op, void *arg, struct err *err)
@@ -69,16 +71,43 @@ static int reconcile_apply(struct reconcile *r, struct err *err)
     return driver_apply(driver, &deployment, err);
 }
 
+static void reconcile_free(struct reconcile *r)
+{
+    arena_free(r->arena);
+    mem_free(r->service_id);
+    mem_free(r);
+}
+
+static void reconcile(struct control *control, struct str service_id, bool force);
+
+static void on_again(void *arg)
+{
+    struct control *control = arg;
+    struct list *node;
+    control->again_timer = NULL;
+    while ((node = list_pop_front(&control->again))) {
+        struct reconcile *r = list_entry(node, struct reconcile, again);
+        reconcile(control, str_of(r->service_id), r->force);
+        reconcile_free(r);
+    }
+}
+
+// When the store could not be read nobody else would look at the service before its next change.
 static void reconcile_done(void *arg, struct err *err)
 {
     struct reconcile *r = arg;
     struct control *control = r->control;
-    if (!control->stopped &&
-        (err->kind != ERR_NONE || (reconcile_apply(r, err) && err->kind != ERR_NOT_FOUND)))
+    bool read = err->kind == ERR_NONE;
+    if (!control->stopped && (!read || (reconcile_apply(r, err) && err->kind != ERR_NOT_FOUND)))
         log_error(control->platform->log, "control", "service %s: %s", r->service_id, err->message);
-    arena_free(r->arena);
-    mem_free(r->service_id);
-    mem_free(r);
+    if (control->stopped || read) {
+        reconcile_free(r);
+        return;
+    }
+    list_push_back(&control->again, &r->again);
+    if (!control->again_timer)
+        control->again_timer = loop_timer_start(control->platform->loop, AGAIN_MS, 0, on_again,
+                                                control);
 }
 
 static void reconcile(struct control *control, struct str service_id, bool force)
@@ -146,7 +175,8 @@ void control_on_replica(void *arg, struct str replica_id, struct str service_id,
 
 // Why its executions were cut off, for their owners: a sentence, then the last words of an agent
 // that ended by itself. Those of one that was killed say nothing about it.
-static struct str end_reason(const struct replica_status *status, bool silent, struct arena *arena)
+static struct str end_reason(const struct replica_status *status, enum replica_silence silent,
+                             struct arena *arena)
 {
     struct str words = status->message;
     bool own_end = !silent && status->exit_code != INT_NONE && status->exit_code <= 128;
@@ -162,7 +192,7 @@ static struct str end_reason(const struct replica_status *status, bool silent, s
 void control_on_change(void *arg, const struct replica_status *status)
 {
     struct control *control = arg;
-    bool silent = replica_was_silent(control, status->id);
+    enum replica_silence silent = replica_silence_of(control, status->id);
     replica_observed(control, status);
     watch_look(control->watches, status->service_id);
     if (!control->dispatch)
@@ -184,6 +214,7 @@ struct control *control_new(const struct platform *platform)
     struct control *control = mem_alloc(sizeof(*control));
     control->platform = platform;
     control->replicas = map_new();
+    list_init(&control->again);
     control->commands = commands_new(platform);
     control->watches = watches_new(platform, replicas_look, control);
     control->replicas_running = metric_gauge(platform->metrics, "drover_replicas_running", NULL,
@@ -207,6 +238,9 @@ void control_free(struct control *control)
     watches_free(control->watches);
     replica_views_free(control);
     map_free(control->replicas);
+    struct list *node;
+    while ((node = list_pop_front(&control->again)))
+        reconcile_free(list_entry(node, struct reconcile, again));
     mem_free(control);
 }
 
@@ -308,5 +342,6 @@ void control_stop(struct control *control)
     retention_stop(control);
     loop_timer_cancel(control->collect);
     loop_timer_cancel(control->deletion_wait);
-    control->collect = control->deletion_wait = NULL;
+    loop_timer_cancel(control->again_timer);
+    control->collect = control->deletion_wait = control->again_timer = NULL;
 }

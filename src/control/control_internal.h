@@ -7,8 +7,10 @@
 #define DROVER_CONTROL_CONTROL_INTERNAL_H
 
 #include "base/id.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "control/control.h"
+#include "control/replica_events.h"
 #include "control/watch.h"
 #include "net/loop.h"
 #include "operation/deletion.h"
@@ -19,6 +21,8 @@ struct control {
     struct driver *driver;
     struct map *replicas;  // struct replica_view by id
     struct loop_timer *collect, *retention_pause;
+    struct list again;  // struct reconcile that failed, to be tried again
+    struct loop_timer *again_timer;
     struct retention *retaining;  // under way
     struct commands *commands;
     struct watches *watches;
@@ -41,7 +45,7 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
                    const char *state, struct str phase, struct json failure);
 // Its leases ran out: whatever ends it now, that is why. Forgotten when it starts again.
 void replica_silent(struct control *control, struct str replica_id);
-bool replica_was_silent(const struct control *control, struct str replica_id);
+enum replica_silence replica_silence_of(const struct control *control, struct str replica_id);
 // What a service's replicas say, for control/watch.h; arg is the control.
 void replicas_look(void *arg, struct str service_id, struct str agents, struct lifecycle_view *view,
                    struct watch_failure *worst);

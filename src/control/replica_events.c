@@ -19,10 +19,13 @@ static struct str end_of(struct str text)
     return (struct str){text.at + cut, text.len - cut};
 }
 
-struct str replica_how_ended(const struct replica_status *status, bool silent, struct arena *arena)
+struct str replica_how_ended(const struct replica_status *status, enum replica_silence silent,
+                             struct arena *arena)
 {
-    if (silent)
+    if (silent == SILENCE_LEASE)
         return STR("was silent for a lease time and was killed");
+    if (silent == SILENCE_START)
+        return STR("did not greet the server after its start and was killed");
     if (str_is(status->reason, "OOMKilled"))
         return STR("used more memory than its pod type has and was killed");
     if (status->exit_code > 128)
@@ -46,7 +49,7 @@ static struct str inputs_of(const struct replica_past *past, const struct replic
         json_w_pair_int(&w, "exitCode", status->exit_code);
     if (status->reason.at)
         json_w_pair_str(&w, "driverReason", status->reason);
-    if (past->silent)
+    if (past->silent == SILENCE_LEASE)
         json_w_pair_bool(&w, "leaseExpired", true);
     if (wait_ms >= 0)
         json_w_pair_int(&w, "backoffMs", wait_ms);

@@ -7,15 +7,22 @@
 #include "driver/driver.h"
 #include "operation/service_event.h"
 
+enum replica_silence {  // why the server killed it
+    SILENCE_NONE,
+    SILENCE_LEASE,  // its leases ran out
+    SILENCE_START,  // it has not said a word since its start
+};
+
 struct replica_past {  // how the replica was before
     bool seen;         // false: it is new to this server
     enum replica_phase phase;
-    bool silent;   // its leases ran out: the server killed it
+    enum replica_silence silent;
     bool started;  // this server is past its start: what is new was not adopted
 };
 
 // "ended with exit code 1": how the newest end of the replica is told, after "the agent".
-struct str replica_how_ended(const struct replica_status *status, bool silent, struct arena *arena);
+struct str replica_how_ended(const struct replica_status *status, enum replica_silence silent,
+                             struct arena *arena);
 
 // What the driver says. False: nothing to tell. Texts live in the arena; ids are the status's.
 bool replica_event_observed(const struct replica_past *past, const struct replica_status *status,

@@ -5,13 +5,18 @@
 #include "control/control_internal.h"
 #include "control/replica_events.h"
 
+#define GREETING_MS 120000  // from an agent's start to its first words
+
 struct replica_view {
     char *id, *service_id, *revision;
     char *state, *reason, *message, *phase;
     char *failure_type, *how;  // of its newest failure
     int64_t restarts, failures, exit_code, started_at;
-    bool alive, spoke, failed, silent;
-    bool observed;  // phase is what the driver said last
+    bool alive, spoke, failed;
+    enum replica_silence silent;
+    struct control *control;
+    struct loop_timer *greeting;  // while it is alive and has not said a word
+    bool observed;                // phase is what the driver said last
     enum replica_phase phase_seen;
 };
 
@@ -23,6 +28,7 @@ static void text_set(char **slot, struct str text)
 
 static void view_free(struct replica_view *view)
 {
+    loop_timer_cancel(view->greeting);
     mem_free(view->id);
     mem_free(view->service_id);
     mem_free(view->revision);
@@ -43,6 +49,7 @@ static struct replica_view *view_of(struct control *control, struct str id, stru
     view = mem_alloc(sizeof(*view));
     view->id = mem_copy(id.at, id.len);
     view->service_id = mem_copy(service_id.at, service_id.len);
+    view->control = control;
     view->exit_code = INT_NONE;
     view->started_at = INT_NONE;
     map_put(control->replicas, str_of(view->id), view);
@@ -163,6 +170,32 @@ static void view_write(struct row_write *write, const struct replica_view *view,
 
 static bool text_is(const char *text, struct str other) { return str_eq(str_of(text), other); }
 
+// A process that hangs before its first words would be waited for without end.
+static void on_no_greeting(void *arg)
+{
+    struct replica_view *view = arg;
+    struct control *control = view->control;
+    struct err err = ERR_INIT;
+    view->greeting = NULL;
+    if (control->stopped)
+        return;
+    view->silent = SILENCE_START;
+    if (driver_signal(control->driver, str_of(view->id), REPLICA_RESTART, &err))
+        log_warn(control->platform->log, "control", "replica %s cannot be killed: %s", view->id,
+                 err.message);
+}
+
+static void expect_greeting(struct replica_view *view)
+{
+    if (view->alive && !view->spoke && view->greeting)
+        return;
+    loop_timer_cancel(view->greeting);
+    view->greeting = view->alive && !view->spoke
+                         ? loop_timer_start(view->control->platform->loop, GREETING_MS, 0,
+                                            on_no_greeting, view)
+                         : NULL;
+}
+
 void replica_observed(struct control *control, const struct replica_status *status)
 {
     struct replica_view *view = view_of(control, status->id, status->service_id);
@@ -196,7 +229,10 @@ void replica_observed(struct control *control, const struct replica_status *stat
         return;
     }
     if (!alive)
-        view->spoke = view->silent = false;
+        view->spoke = false;
+    if (!alive)
+        view->silent = SILENCE_NONE;
+    expect_greeting(view);
     if (status->phase == REPLICA_STOPPING)
         text_set(&view->state, STR("draining"));
     else if (!alive)
@@ -217,13 +253,13 @@ void replica_silent(struct control *control, struct str replica_id)
 {
     struct replica_view *view = map_get(control->replicas, replica_id);
     if (view)
-        view->silent = true;
+        view->silent = SILENCE_LEASE;
 }
 
-bool replica_was_silent(const struct control *control, struct str replica_id)
+enum replica_silence replica_silence_of(const struct control *control, struct str replica_id)
 {
     const struct replica_view *view = map_get(control->replicas, replica_id);
-    return view && view->silent;
+    return view ? view->silent : SILENCE_NONE;
 }
 
 // ── what they say together ───────────────────────────────────────────────────────────────────
@@ -340,6 +376,7 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
     bool news = !text_is(view->state, str_of(state)) || !text_is(view->phase, phase) ||
                 failure.type == JSON_OBJECT;
     view->spoke = true;
+    expect_greeting(view);
     if (!news)
         return;
     struct row_write *write = write_new(control);

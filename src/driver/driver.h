@@ -45,18 +45,20 @@ struct replica_status {
                          // "Error", "Completed"
     struct str message;  // the agent's last lines on stderr, or what the system said
     int64_t restarts;
-    int64_t failures;       // ends in a row without having run for backoff_reset_ms
-    bool stopped;           // it was told to stop, or killed by order: what it ran was cut off by us
-    int64_t exit_code;      // of the newest end; INT_NONE: none yet. 128 + n: signal n
-    int64_t started_at;     // wall ms of the newest start
+    int64_t failures;    // ends in a row without having run for backoff_reset_ms
+    bool stopped;        // it was told to stop, or killed by order: what it ran was cut off by us
+    int64_t exit_code;   // of the newest end; INT_NONE: none yet. 128 + n: signal n
+    int64_t started_at;  // wall ms of the newest start
     int64_t next_start_at;  // with REPLICA_WAITING
     int64_t pid;            // process driver; 0: unknown
 };
 
 enum replica_signal {
-    REPLICA_DRAIN,  // take nothing new, finish, exit; stopped after the deployment's drain_ms
-    REPLICA_STOP,   // hand back what is unfinished and exit; killed after grace_ms
-    REPLICA_KILL,   // kill -9 the agent and everything it started
+    REPLICA_DRAIN,    // take nothing new, finish, exit; stopped after the deployment's drain_ms
+    REPLICA_STOP,     // hand back what is unfinished and exit; killed after grace_ms
+    REPLICA_KILL,     // kill -9 the agent and everything it started
+    REPLICA_RESTART,  // the same to one that was not told to go, and it counts as an end of its
+                      // own: it starts again after a back-off
 };
 
 struct driver_config {

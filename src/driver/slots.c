@@ -509,7 +509,10 @@ int driver_slots_signal(struct driver_slots *slots, struct str replica_id,
     struct driver_slot *slot = driver_slots_find(slots, replica_id);
     if (!slot)
         return err_set(err, ERR_NOT_FOUND, "there is no replica " STR_FMT, STR_ARG(replica_id));
-    tell(slot, signal);
+    if (signal != REPLICA_RESTART)
+        tell(slot, signal);
+    else if (slot->alive)
+        slots->backend->signal(slot, REPLICA_KILL);
     return 0;
 }
 

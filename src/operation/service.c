@@ -249,6 +249,20 @@ static int revision_before(struct op *op, const struct service *service, struct 
     return 0;
 }
 
+// How many replicas there are is of today, also with the content of an old revision.
+static struct str keep_scale(struct str runtime, struct str present, struct arena *arena)
+{
+    struct json replicas, scaler;
+    if (!json_get(json_of(present), "numReplicas", &replicas))
+        replicas = json_of(STR("null"));
+    if (!json_get(json_of(present), "autoscaler", &scaler))
+        scaler = json_of(STR("null"));
+    struct str patch = arena_printf(arena,
+                                    "{\"numReplicas\":" STR_FMT ",\"autoscaler\":" STR_FMT "}",
+                                    STR_ARG(replicas.text), STR_ARG(scaler.text));
+    return json_merge(json_of(runtime), json_of(patch), arena);
+}
+
 int service_rollback(struct op *op, const struct service *before, struct str version,
                      struct service *out, struct err *err)
 {
@@ -267,6 +281,7 @@ int service_rollback(struct op *op, const struct service *before, struct str ver
     out->bot_user = before->bot_user;
     out->active = before->active;
     out->good_version = before->good_version;
+    out->runtime = keep_scale(out->runtime, before->runtime, op->arena);
     out->crashloop = before->crashloop;
     // Since a restart its agents are no longer what they were.
     bool same_agents = out->agents.len > 0 && out->generation == before->generation;

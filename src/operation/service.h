@@ -21,8 +21,8 @@ MUST_CHECK int service_update(struct op *op, const struct service *before, struc
                               bool force, struct service *out, struct err *err);
 
 // Makes a new revision with the content of an old one; absent: of the one before the newest. Name,
-// place, and whether it is paused stay. ERR_NOT_FOUND: there is no such revision; ERR_CONFLICT: it
-// is what runs already.
+// place, how many replicas there are, and whether it is paused stay. ERR_NOT_FOUND: there is no
+// such revision; ERR_CONFLICT: it is what runs already.
 MUST_CHECK int service_rollback(struct op *op, const struct service *before, struct str version,
                                 struct service *out, struct err *err);
 

@@ -13,11 +13,13 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SEEDS = os.environ.get("DROVER_SEEDS", "30000")  # the rarest mistake shows after some 21,000
-OPERATION = "src/operation/"
+SEEDS = os.environ.get("DROVER_SEEDS", "30000")  # where a mistake's own seed does not show it any more
 
-# name: (what stands in one file of src/operation, what is planted)
-MUTATIONS = {
+# Which simulation has to notice, and where the mistakes are planted.
+PROGRAMS = {"test_leases": ("src/operation",), "test_life": ("src/control", "src/driver", "src/operation", "src/store")}
+
+# name: (what stands once in one file of those folders, what is planted, a seed that shows it)
+LEASES = {
     "old-fence-recorded": ("lease->agent == agent && lease->fence == ref->fence", "lease->fence >= 0 && agent"),
     "capacity-ignored": ("agent->capacity - agent->lease_count - agent->fetching", "agent->capacity - agent->lease_count"),
     "lease-not-renewed": ("            lease->deadline = deadline;\n            lease->confirmed = true;", "            lease->deadline = deadline < lease->deadline ? deadline : lease->deadline;\n            lease->confirmed = true;"),
@@ -46,46 +48,82 @@ MUTATIONS = {
     "outdated-read-handed-out": ("    if (outdated)\n        *outdated = true;\n    if (lease && !lease->sent)", "    (void)outdated;\n    if (lease && !lease->sent)"),
 }
 
+LIFE = {
+    "all-old-ones-go-at-once": ("sum.ready > wish->replicas; i++", "sum.ready >= wish->replicas; i++"),
+    "ready-is-not-told": ("driver_ready(control->driver, replica_id, str_is(str_of(state), \"ready\"));", "(void)0;"),
+    "starting-counts-as-ready": ("!(all[i].alive && all[i].ready);", "!all[i].alive;"),
+    "more-than-wanted": ("int64_t missing = wish->replicas - sum.current;", "int64_t missing = wish->replicas + 1 - sum.current;"),
+    "failed-read-forgotten": ("    list_push_back(&control->again, &r->again);\n", "    list_push_back(&control->again, &r->again);\n    list_remove(&r->again);\n"),
+    "scale-goes-back": ("out->runtime = keep_scale(out->runtime, before->runtime, op->arena);", "(void)keep_scale;"),
+    "a-stop-counts-as-failure": ("silent || !status->stopped);", "true);"),
+    "good-is-not-noted": ("service.good_version = service.version;", "service.good_version = service.good_version;"),
+    "resume-keeps-the-incident": ("notification_resolve(op, NOTIFICATION_CRASH_LOOP, out->id, err)", "false"),
+    "no-word-of-the-rollback": ("return notify(op, &now, NOTIFICATION_ROLLED_BACK,", "return false && notify(op, &now, NOTIFICATION_ROLLED_BACK,"),
+    "greeting-is-not-awaited": ("                         ? loop_timer_start(view->control->platform->loop, GREETING_MS, 0,", "                         ? loop_timer_start(view->control->platform->loop, INT64_MAX / 4, 0,"),
+    "silent-ones-live-on": ("if (driver_signal(control->driver, replica_id, REPLICA_KILL, &err))", "if (false)"),
+    "back-off-without-end": ("set_timer(slot, slot->backoff_ms, on_backoff_over);", "(void)on_backoff_over;"),
+    "drain-without-end": ("        set_timer(slot, slot->drain_ms, on_time_up);", "        set_timer(slot, 0, NULL);"),
+}
 
-def make(source, build):
+MUTATIONS = {name: (program, *entry) for program, table in (("test_leases", LEASES), ("test_life", LIFE))
+             for name, entry in table.items()}
+
+
+def make(source, build, program="test_leases"):
     # Only the objects that changed are compiled again.
-    return subprocess.run(["make", "-s", "-C", source, f"BUILD={build}", f"{build}/tests/test_leases"],
+    return subprocess.run(["make", "-s", "-C", source, f"BUILD={build}", f"{build}/tests/{program}"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def place_of(source, name):
     """The file where its text stands, and stands once; None: the table is out of date."""
-    old = MUTATIONS[name][0]
-    found = [path for path in (source / OPERATION).glob("*.c") if old in path.read_text()]
+    program, old = MUTATIONS[name][:2]
+    found = [path for folder in PROGRAMS[program] for path in (source / folder).rglob("*.c") if old in path.read_text()]
     return found[0] if len(found) == 1 and found[0].read_text().count(old) == 1 else None
 
 
 def check():
     lost = [name for name in MUTATIONS if not place_of(ROOT, name)]
     for name in lost:
-        print(f"tests/simulation/mutations.py: the text of {name} does not stand once in {OPERATION}: mend the table")
+        print(f"tests/simulation/mutations.py: the text of {name} does not stand once in its folders: mend the table")
     return 1 if lost else 0
 
 
+def run(program, first, count):
+    """What the simulation says; None: it noticed nothing."""
+    try:
+        ran = subprocess.run([program], env={**os.environ, "DROVER_FIRST": str(first), "DROVER_SEEDS": str(count)},
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+    except subprocess.TimeoutExpired:
+        return "DROVER_SEED=? it does not end"
+    return None if ran.returncode == 0 else ran.stdout + f"the process ended with {ran.returncode}"
+
+
+def notice(build, name):
+    """What is said of the planted mistake: by its own seed, else by all."""
+    program, seed = build / "tests" / MUTATIONS[name][0], (MUTATIONS[name] + (None,))[3]
+    said = run(program, seed, 1) if seed is not None else None
+    return said or run(program, 1, SEEDS)
+
+
 def try_one(source, build, name):
-    old, new = MUTATIONS[name]
+    program, old, new = MUTATIONS[name][:3]
     path = place_of(source, name)
     if not path:
-        return f"its text does not stand once in {OPERATION}: the table is out of date"
+        return "its text does not stand once in its folders: the table is out of date"
     text = path.read_text()
     path.write_text(text.replace(old, new))
     try:
-        built = make(source, build)
+        built = make(source, build, program)
         if built.returncode:
             return "does not build:\n" + built.stdout[-800:]
-        ran = subprocess.run([build / "tests/test_leases"], env={**os.environ, "DROVER_SEEDS": SEEDS},
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
-        if ran.returncode == 0:
+        said = notice(build, name)
+        if said is None:
             return f"was not noticed in {SEEDS} seeds"
-        said = re.search(r"^at .*$", ran.stdout, re.M)
-        seed = re.search(r"DROVER_SEED=(\d+)", ran.stdout)
+        line = re.search(r"^at .*$", said, re.M)
+        seed = re.search(r"DROVER_SEED=(\d+)", said)
         print(f"  caught   {name}: seed {seed.group(1) if seed else '?'}, "
-              f"{said.group(0) if said else 'the process ended with ' + str(ran.returncode)}", flush=True)
+              f"{line.group(0) if line else said.splitlines()[-1]}", flush=True)
         return None
     finally:
         path.write_text(text)
@@ -99,9 +137,10 @@ def main():
     with tempfile.TemporaryDirectory(prefix="drover-mutations-") as folder:
         source, build = pathlib.Path(folder, "source"), pathlib.Path(folder, "build")
         shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", "build*", "__pycache__"))
-        built = make(source, build)
-        if built.returncode:
-            sys.exit("the source does not build as it is:\n" + built.stdout[-2000:])
+        for program in PROGRAMS:
+            built = make(source, build, program)
+            if built.returncode:
+                sys.exit("the source does not build as it is:\n" + built.stdout[-2000:])
         for name in names:
             problem = try_one(source, build, name)
             if problem:

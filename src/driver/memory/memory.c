@@ -16,6 +16,7 @@ struct memory {
 struct memory_replica {
     struct driver_slot slot;
     struct loop_timer *next;  // what it does one turn later
+    bool killed;
 };
 
 static struct memory *driver_of(const struct driver_slot *slot)
@@ -27,7 +28,7 @@ static void end(struct driver_slot *slot, int64_t code, struct str message)
 {
     struct memory_replica *replica = (struct memory_replica *)slot;
     struct driver_slot_end told = {
-        .code = code, .at = clock_wall(clock_system()), .message = message};
+        .code = code, .at = clock_wall(slot->slots->clock), .message = message};
     loop_timer_cancel(replica->next);
     replica->next = NULL;
     driver_slot_ended(slot, &told);
@@ -44,7 +45,7 @@ static void on_stopped(void *arg)
 {
     struct memory_replica *replica = arg;
     replica->next = NULL;
-    end(&replica->slot, replica->slot.told == SLOT_KILL ? 128 + 9 : 0, STR(""));
+    end(&replica->slot, replica->killed ? 128 + 9 : 0, STR(""));
 }
 
 static void one_turn_later(struct memory_replica *replica, void (*fn)(void *))
@@ -67,8 +68,10 @@ static int start(struct driver_slot *slot, const struct deployment *deployment, 
 
 static void signal_slot(struct driver_slot *slot, enum replica_signal signal)
 {
+    struct memory_replica *replica = (struct memory_replica *)slot;
+    replica->killed = signal == REPLICA_KILL;
     if (signal == REPLICA_KILL || !driver_of(slot)->stubborn)
-        one_turn_later((struct memory_replica *)slot, on_stopped);
+        one_turn_later(replica, on_stopped);
 }
 
 static void save(struct driver_slot *slot) { (void)slot; }

@@ -182,7 +182,7 @@ static void on_exit_event(uv_poll_t *poll, int status, int events)
 }
 
 // ── watching ─────────────────────────────────────────────────────────────────────────────────
-static void send_told(struct process_replica *replica);
+static void pass_on(struct process_replica *replica, enum slot_told told);
 
 static int watch(struct process_replica *replica, struct err *err)
 {
@@ -221,7 +221,7 @@ static bool look(struct process_replica *replica)
             stop_watching(replica);
             return false;
         }
-        send_told(replica);
+        pass_on(replica, replica->slot.told);
     }
     driver_slot_running(&replica->slot, ids.agent_pid);
     return true;
@@ -266,11 +266,10 @@ static void on_no_answer(void *arg)
         look_later(replica, LOOK_FIRST_MS);
 }
 
-static void send_told(struct process_replica *replica)
+static void pass_on(struct process_replica *replica, enum slot_told told)
 {
     static const int signals[] = {
         [SLOT_DRAIN] = SIGTERM, [SLOT_STOP] = SIGQUIT, [SLOT_KILL] = SIGUSR1};
-    enum slot_told told = replica->slot.told;
     if (told == SLOT_KEEP || replica->pidfd < 0)
         return;
     (void)driver_process_send(replica->pidfd, signals[told]);
@@ -283,8 +282,7 @@ static void send_told(struct process_replica *replica)
 
 static void signal_slot(struct driver_slot *slot, enum replica_signal signal)
 {
-    (void)signal;  // slot->told says it
-    send_told(replica_of(slot));
+    pass_on(replica_of(slot), signal == REPLICA_KILL ? SLOT_KILL : slot->told);
 }
 
 // ── starting ─────────────────────────────────────────────────────────────────────────────────
