@@ -134,7 +134,6 @@ static int check_rate(struct op *op, const struct service *service, struct str t
         return -1;
     if (told < HOUR_MOST)
         return 0;
-    err->retry_after = HOUR_MS / 1000;
     return err_set(err, ERR_BUSY,
                    "This service has raised %d notifications within an hour: no new ones are taken "
                    "until that is over; those that repeat a notificationName are counted",
@@ -157,6 +156,20 @@ static struct str report_inputs(struct op *op, struct json body)
     return buf.over ? STR_NONE : arena_copy(op->arena, buf_str(&buf));
 }
 
+// What the server itself raises is nobody else's to say: a real one would count up a false one.
+static int check_type(struct str type, struct err *err)
+{
+    static const char *const own[] = {NOTIFICATION_CRASH_LOOP, NOTIFICATION_IMAGE_PULL,
+                                      NOTIFICATION_ROLLOUT_HALTED, NOTIFICATION_ROLLED_BACK};
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        if (str_is(type, own[i]))
+            return err_field(err, "notificationName",
+                             "notificationName: only the server itself raises %s; give it another "
+                             "name",
+                             own[i]);
+    return 0;
+}
+
 int notification_report(struct op *op, const struct service *service, struct json body,
                         struct err *err)
 {
@@ -170,7 +183,7 @@ int notification_report(struct op *op, const struct service *service, struct jso
         return err_field(err, "action", "action is missing: \"created\"");
     if (!name.at)
         name = STR("AgentNotification");
-    if (check_rate(op, service, name, err))
+    if (check_type(name, err) || check_rate(op, service, name, err))
         return -1;
     struct notification_note note = {
         .type = name,

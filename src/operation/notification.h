@@ -7,7 +7,8 @@
 
 #include "operation/op.h"
 
-// Types that the server raises; functions may raise any other (POST /services/{id}/notify).
+// Types that only the server raises; functions raise any other (POST /services/{id}/notify). A new
+// one also goes into check_type of notification.c.
 #define NOTIFICATION_CRASH_LOOP     "CrashLoopBackOff"  // stopped: its agents cannot start
 #define NOTIFICATION_IMAGE_PULL     "ImagePullBackOff"  // stopped: its image cannot be had
 #define NOTIFICATION_ROLLOUT_HALTED "RolloutHalted"     // new agents fail, old ones serve on

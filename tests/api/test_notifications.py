@@ -126,7 +126,8 @@ def test_a_flood_of_ever_new_ones_is_refused(api, service):
 @pytest.mark.parametrize("body, path", [
     ({}, "action"), ({"action": ""}, "action"), ({"action": 1}, "action"),
     ({"action": "created", "message": ["x"]}, "message"), ({"action": "created", "notificationName": ""}, "notificationName"),
-    ({"action": "created", "notificationName": "x" * 300}, "notificationName")])
+    ({"action": "created", "notificationName": "x" * 300}, "notificationName"),
+    ({"action": "created", "notificationName": "CrashLoopBackOff"}, "notificationName")])
 def test_wrong_bodies(api, service, body, path):
     assert api.bad(400, "POST", f"/services/{service['id']}/notify", body)["field"] == path
     assert listed(api, service) == []
