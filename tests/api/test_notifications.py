@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import sqlite3
 
 import pytest
 
@@ -227,3 +228,16 @@ def test_they_go_with_their_project(api, unique):
     tell(api, service)
     api.delete(f"/projects/{project}")
     assert listed(api, service) == []
+
+
+def test_old_ones_go(own_server):
+    server, api = own_server(notification_days="2", collect="1s")
+    project = api.post("/projects", {"name": "old"})["id"]
+    service = harness.deploy_plain(api, project, "old", CODE, FUNCTIONS, active=False)
+    tell(api, service, name="Old")
+    tell(api, service, name="Young")
+    server.stop()
+    with sqlite3.connect(server.data / "drover.db") as database:
+        database.execute("UPDATE notifications SET last_at=last_at-3*86400000 WHERE type='Old'")
+    server.start()
+    harness.wait_for("the old one goes", lambda: [one["type"] for one in listed(api, service)] == ["Young"])
