@@ -154,6 +154,16 @@ static void take_session(struct agent *agent, const struct assignment *fresh)
         reload(agent);  // dtlpy in the runner would go on calling where nobody is
 }
 
+static struct redactor *redactor_of(const struct assignment *assignment)
+{
+    struct redactor *redactor = assignment->env_count > 0 ? redactor_new() : NULL;
+    for (size_t i = 0; i < assignment->env_count; i++) {
+        struct str value = str_of(assignment->env[i]), name = str_cut(&value, '=');
+        redactor_add(redactor, name, value);
+    }
+    return redactor;
+}
+
 static void on_assignment(void *arg, struct str body)
 {
     struct agent *agent = arg;
@@ -183,6 +193,8 @@ static void on_assignment(void *arg, struct str body)
     agent->arena = arena;
     agent->assignment = assignment;
     agent->assigned = true;
+    redactor_free(agent->redactor);
+    agent->redactor = redactor_of(&assignment);
     agent_enter(agent, LIFE_STARTING);
     link_open(agent->link, assignment.session, assignment.lease_ms);
     agent_prepare(agent);
@@ -407,6 +419,7 @@ int agent_run(const struct agent_spec *spec, struct log *log)
     slots_deinit(&agent->slots);
     buf_deinit(&agent->last_words);
     arena_free(agent->arena);
+    redactor_free(agent->redactor);
     mem_free(agent);
     return exit_code;
 }

@@ -14,6 +14,7 @@
 #include "agent/sdk_proxy.h"
 #include "agent/slots.h"
 #include "base/clock.h"
+#include "base/redact.h"
 #include "net/loop.h"
 
 struct code_job;
@@ -50,6 +51,7 @@ struct agent {
     struct arena *arena;  // of the assignment
     struct assignment assignment;
     bool assigned;
+    struct redactor *redactor;  // of the service's secrets; NULL: it has none
     struct code_job *code_job;
     struct environment_job *environment_job;
     const char *code;    // folder; in the arena
@@ -96,6 +98,8 @@ void agent_loading_over(struct agent *agent);
 void agent_system_line(struct agent *agent, const char *level, struct str message);
 
 // agent_runner.c
+// The same JSON without the service's secrets: itself, or in out.
+struct json agent_redacted(const struct agent *agent, struct json value, struct buf *out);
 void agent_on_frame(void *arg, struct str type, struct json frame);
 bool agent_on_bad_frame(void *arg, struct str text, const char *why);
 void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t run);

@@ -19,6 +19,11 @@
 #define RESTART_MOST_MS  10000
 #define STEADY_MS        60000  // a runner that was ready for so long starts the back-off anew
 
+struct json agent_redacted(const struct agent *agent, struct json value, struct buf *out)
+{
+    return redact_json(agent->redactor, value.text, out) ? json_of(buf_str(out)) : value;
+}
+
 // ── frames ───────────────────────────────────────────────────────────────────────────────────
 
 static bool is_last(const struct log_line *line)
@@ -46,6 +51,8 @@ static struct slot *owner_of(struct agent *agent, const struct log_line *line)
 static void take_log(struct agent *agent, struct json frame)
 {
     struct log_line line = {.credit = (int64_t)frame.text.len, .level = "INFO"};
+    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
+    frame = agent_redacted(agent, frame, &clean);
     struct json_iter it = json_each(frame);
     struct str key;
     for (struct json value; json_next(&it, &key, &value);) {
@@ -97,6 +104,8 @@ static void take_failed(struct agent *agent, struct json frame)
         return;
     static const char *const types[] = {"codebase", "init", "authorization", "internal"};
     struct json type = {0}, error = {0}, message = {0};
+    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
+    frame = agent_redacted(agent, frame, &clean);
     json_get(frame, "type", &type);
     json_get(frame, "error", &error);
     json_get(error, "message", &message);
@@ -172,6 +181,9 @@ static struct slot *slot_of_run(const struct agent *agent, int64_t run)
 void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t run)
 {
     struct agent *agent = arg;
+    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
+    if (redact_text(agent->redactor, line, &clean))
+        line = buf_str(&clean);
     if (from_stderr) {
         buf_add_str(&agent->last_words, line);
         buf_add_char(&agent->last_words, '\n');

@@ -160,6 +160,11 @@ static int start_proxy(struct agent *agent, struct err *err)
 void agent_prepare(struct agent *agent)
 {
     struct err err = ERR_INIT;
+    if (agent->assignment.refusal) {
+        err_set(&err, ERR_CONFLICT, "%s", agent->assignment.refusal);
+        fail(agent, "internal", &err);
+        return;
+    }
     if (runner_setup_folders(agent->spec->folder, &err) || start_proxy(agent, &err)) {
         fail(agent, "internal", &err);
         return;

@@ -304,6 +304,8 @@ void work_result(struct agent *agent, struct json frame)
         return;
     }
     note_duration(agent, slot);
+    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
+    outcome.error = agent_redacted(agent, outcome.error, &clean);
     size_t size = outcome.output.text.len;
     if ((int64_t)size > agent->assignment.output_bytes) {
         char message[160];
@@ -361,8 +363,9 @@ void work_progress(struct agent *agent, struct json frame)
     json_w_pair_str(&w, "id", slot_id(slot));
     json_w_pair_int(&w, "fence", slot->fence);
     json_w_pair_raw(&w, "percent", outcome.percent.text);
+    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
     json_w_pair_raw(&w, "status", outcome.status.text);
-    json_w_pair_raw(&w, "message", outcome.message.text);
+    json_w_pair_raw(&w, "message", agent_redacted(agent, outcome.message, &clean).text);
     json_w_pair_raw(&w, "output", outcome.output.text);
     json_w_pair_int(&w, "at", clock_wall(agent->clock));
     if (members.over)

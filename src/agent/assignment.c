@@ -162,6 +162,7 @@ int assignment_parse(struct str body, struct assignment *out, struct arena *aren
     out->limits = member(all, "limits");
     if (!json_is(out->module, JSON_OBJECT))
         return err_field(err, "module", "must be an object");
+    out->refusal = text(all, "refusal", arena);
     out->dtlpy = text(all, "dtlpy", arena);
     (void)json_bool(member(all, "runAsProcess"), &out->run_as_process);
     struct json sdk = member(all, "sdk");

@@ -35,8 +35,9 @@ struct assignment {  // texts and JSON live in the arena
     const char *dtlpy;  // version; NULL: none wanted
     struct str *requirements;
     size_t requirement_count;
-    const char **env;  // "NAME=value"
+    const char **env;  // "NAME=value": the service's secrets
     size_t env_count;
+    const char *refusal;  // why the service cannot be run as it should; NULL: it can
     const char *sdk_url, *sdk_gate, *sdk_token;  // NULL: no SDK
     struct json sdk_certificate;                 // PEM, or null
     int64_t log_line_bytes, output_bytes;

@@ -8,6 +8,7 @@
 
 #include "agent/folder.h"
 #include "base/json.h"
+#include "model/variable.h"
 #include "net/frame.h"
 
 int runner_setup_folders(const char *folder, struct err *err)
@@ -76,13 +77,8 @@ static void add_sdk(struct variables *to, const struct runner_setup *setup)
 // Later entries win in no portable way, so those of ours that must hold leave the service's out.
 static bool is_ours(const char *variable)
 {
-    static const char *const ours[] = {
-        "DATALOOP_PATH=",         "DTLPY_CUSTOM_ENV=",           "INTERNAL_REQUESTS_URL=",
-        "AGENT_PROXY_MAIN_PORT=", "DTLPY_REFRESH_TOKEN_METHOD=", "GET_JWT_ENDPOINT_SECRET="};
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-        if (str_starts(str_of(variable), str_of(ours[i])))
-            return true;
-    return false;
+    struct str rest = str_of(variable);
+    return variable_is_sdk(str_cut(&rest, '='));
 }
 
 static bool has(const struct variables *in, const char *name)

@@ -345,7 +345,31 @@ static void write_run(struct json_writer *w, const struct assignment *a)
     for (size_t i = 0; i < a->requirement_count; i++)
         json_w_str(w, a->requirements[i]);
     json_w_array_end(w);
-    json_w_pair_raw(w, "env", STR("{}"));
+    json_w_key(w, "env");
+    json_w_object(w);
+    for (size_t i = 0; i < a->env_count; i++) {
+        json_w_key_str(w, a->env[i].name);
+        json_w_str(w, a->env[i].value);
+    }
+    json_w_object_end(w);
+    if (a->refusal.at)
+        json_w_pair_str(w, "refusal", a->refusal);
+}
+
+void agent_write_env(const struct variable *env, size_t count, struct buf *out)
+{
+    struct json_writer w = JSON_WRITER(out);
+    json_w_object(&w);
+    json_w_key(&w, "env");
+    json_w_array(&w);
+    for (size_t i = 0; i < count; i++) {
+        json_w_object(&w);
+        json_w_pair_str(&w, "key", env[i].name);
+        json_w_pair_str(&w, "value", env[i].value);
+        json_w_object_end(&w);
+    }
+    json_w_array_end(&w);
+    json_w_object_end(&w);
 }
 
 void agent_write_hello(const struct agent_hello *hello, struct arena *arena, struct buf *out)

@@ -34,6 +34,8 @@ struct agent_hello {
     const struct settings *settings;
     struct str certificate;  // PEM, or absent
 };
+// {"env":[{"key","value"}]}
+void agent_write_env(const struct variable *env, size_t count, struct buf *out);
 void agent_write_hello(const struct agent_hello *hello, struct arena *arena, struct buf *out);
 
 #endif

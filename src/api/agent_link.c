@@ -227,6 +227,57 @@ static void code_done(void *arg, struct err *err)
     call_release(call);
 }
 
+// ── integration-env ──────────────────────────────────────────────────────────────────────────
+
+#define SERVICES "/api/v1/services/"
+#define ENV      "/integration-env"
+
+static bool asks_env(struct str path)
+{
+    return str_starts(path, STR(SERVICES)) && str_ends(path, STR(ENV)) &&
+           path.len > sizeof(SERVICES) + sizeof(ENV) - 2;
+}
+
+static int env_work(struct op *op, void *arg, struct err *err)
+{
+    struct link_call *call = arg;
+    struct service service;
+    struct arena *own = op->arena;
+    op->arena = call->arena;  // the answer is written after this operation's arena is gone
+    int rc = tx_get(op->tx, &service_entity, call->claims.service_id, &service, op->arena, err) ||
+             service_env_values(op, &service, &call->assignment.env, &call->assignment.env_count,
+                                err);
+    op->arena = own;
+    return rc ? -1 : 0;
+}
+
+static void env_done(void *arg, struct err *err)
+{
+    struct link_call *call = arg;
+    if (err->kind != ERR_NONE) {
+        call_fail(call, err);
+    } else if (call->http) {
+        struct buf buf = BUF_INIT(64u << 20);
+        agent_write_env(call->assignment.env, call->assignment.env_count, &buf);
+        http_reply(call->http, 200, "application/json", buf);
+    }
+    call_release(call);
+}
+
+static void env_handle(struct link_call *call, struct str path)
+{
+    struct err err = ERR_INIT;
+    struct str id = {path.at + sizeof(SERVICES) - 1,
+                     path.len - (sizeof(SERVICES) - 1) - (sizeof(ENV) - 1)};
+    if (!str_eq(id, call->claims.service_id)) {
+        err_set(&err, ERR_DENIED, "An agent gets the variables of its own service only");
+        call_fail(call, &err);
+        call_release(call);
+        return;
+    }
+    op_run(call->link->platform, OP_READ, env_work, env_done, call);
+}
+
 // ── logs ─────────────────────────────────────────────────────────────────────────────────────
 
 static void logs_done(void *arg, const struct err *err)
@@ -346,6 +397,8 @@ static void on_request(void *owner, struct http_request *http)
         call_release(call);
     } else if (get && str_is(path, "/agent/code")) {
         op_run(call->link->platform, OP_READ, code_work, code_done, call);
+    } else if (get && asks_env(path)) {
+        env_handle(call, path);
     } else if (!get && str_is(path, "/agent/hello")) {
         hello_handle(call, body);
     } else if (!get && str_is(path, "/agent/exchange")) {

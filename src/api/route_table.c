@@ -4,11 +4,11 @@
 #include <stdio.h>
 
 static const struct route_list *const lists[] = {
-    &health_routes,  &openapi_routes, &account_routes,    &project_routes, &member_routes,
-    &dataset_routes, &item_routes,    &package_routes,    &service_routes, &execution_routes,
-    &command_routes, &log_routes,     &faas_query_routes, &audit_routes,   &misc_routes,
-    &backup_routes,  &event_routes,   &why_routes,        &rollout_routes, &notification_routes,
-    &inbox_routes,
+    &health_routes,  &openapi_routes,     &account_routes,    &project_routes, &member_routes,
+    &dataset_routes, &item_routes,        &package_routes,    &service_routes, &execution_routes,
+    &command_routes, &log_routes,         &faas_query_routes, &audit_routes,   &misc_routes,
+    &backup_routes,  &event_routes,       &why_routes,        &rollout_routes, &notification_routes,
+    &inbox_routes,   &integration_routes,
 };
 
 static const char *const scopes[] = {

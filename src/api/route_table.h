@@ -9,7 +9,8 @@
 extern const struct route_list account_routes, audit_routes, backup_routes, event_routes,
     command_routes, dataset_routes, execution_routes, faas_query_routes, health_routes, item_routes,
     log_routes, member_routes, misc_routes, openapi_routes, package_routes, project_routes,
-    service_routes, rollout_routes, why_routes, notification_routes, inbox_routes;
+    service_routes, rollout_routes, why_routes, notification_routes, inbox_routes,
+    integration_routes;
 
 const struct route_list *const *route_table(size_t *count);
 

@@ -25,6 +25,7 @@ static const struct {
     {"Event", &service_event_entity},
     {"Notification", &notification_entity},
     {"NotificationDelivery", &notification_delivery_entity},
+    {"Integration", &integration_entity},
 };
 
 #define TEXT     "{\"type\":\"string\"}"
@@ -100,6 +101,21 @@ static const struct {
     {"MemberBatch",
      "{\"type\":\"object\",\"required\":[\"role\",\"users\"],\"properties\":{\"users\":{"
      "\"type\":\"array\",\"maxItems\":@bulk,\"items\":" TEXT "},\"role\":" ROLE "}}"},
+    {"NewIntegration",
+     "{\"type\":\"object\",\"required\":[\"name\",\"type\",\"options\"],\"properties\":{\"name\":{"
+     "\"type\":\"string\",\"minLength\":1,\"maxLength\":@name},\"type\":" TEXT
+     ",\"options\":{\"type\":\"object\"},\"metadata\":{\"type\":\"object\",\"nullable\":true}}}"},
+    {"IntegrationChange",
+     "{\"type\":\"object\",\"required\":[\"integrationId\"],\"properties\":{\"integrationId\":" TEXT
+     ",\"name\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":@name},\"credentials\":{"
+     "\"type\":\"object\",\"required\":[\"options\"],\"properties\":{\"options\":{\"type\":"
+     "\"object\"},"
+     "\"type\":" TEXT "}}}}"},
+    {"IntegrationType",
+     "{\"type\":\"object\",\"required\":[\"type\",\"displayName\",\"options\"],\"properties\":{"
+     "\"type\":" TEXT ",\"displayName\":" TEXT
+     ",\"options\":{\"type\":\"array\",\"items\":{\"type\":"
+     "\"object\"}}}}"},
     {"ItemUpload", "{\"type\":\"object\",\"required\":[\"path\"],\"properties\":{"
                    "\"type\":{\"type\":\"string\",\"enum\":[\"file\",\"dir\"]},\"path\":" TEXT
                    ",\"metadata\":{\"type\":\"object\"},\"description\":" FIELD

@@ -211,7 +211,9 @@ static void tell_next(struct cli *cli, const struct backup_options *options,
     if (!report->keys)
         cli_say(cli,
                 "The archive has no keys: tokens and API keys of before are refused; log in with "
-                "a password.");
+                "a password. Secrets open only when the master key of before is put into %s "
+                "(docs/secrets.md).",
+                options->data);
 }
 
 static int run_restore(struct cli *cli)
@@ -261,7 +263,8 @@ static const struct option backup_table[] = {
            .help = "Copy this data folder, whether a server runs on it or not, instead of asking "
                    "a server."),
     OPTION("with-keys", BOOL, with_keys,
-           .help = "Also the keys that sign tokens: the archive is then as secret as the server."),
+           .help = "Also the keys that sign tokens, and the master key of secrets when it lies in "
+                   "the data folder: the archive is then as secret as the server."),
     OPTION("force", BOOL, force, .help = "Replace FILE when it is there."),
 };
 

@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "cli/cli.h"
 #include "cli/verbs.h"
+#include "main/master_key.h"
 #include "main/schema.h"
 #include "main/server.h"
 #include "main/verbs.h"
@@ -47,6 +48,11 @@ static const struct verb page_verbs[] = {
      .summary = "say which schema a data folder has, or take it to another",
      .own_main = schema_main,
      .own = &schema_table},
+    {.name = "master-key",
+     .group = GROUP_SELF,
+     .summary = "say which key seals the secrets of a data folder, or change it",
+     .own_main = master_key_main,
+     .own = &master_key_table},
     {.name = "options",
      .group = GROUP_SELF,
      .summary = "print every option of the server as a page of Markdown",

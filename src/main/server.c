@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,7 +18,9 @@
 #include "main/place.h"
 #include "net/http_server.h"
 #include "net/loop.h"
+#include "operation/integration.h"
 #include "operation/log_ends.h"
+#include "operation/sealed.h"
 #include "operation/secret_file.h"
 #include "operation/start.h"
 #include "operation/token.h"
@@ -38,6 +42,7 @@ struct server {
     struct notifier *notifier;
     struct api *api;
     struct place place;
+    struct master_keys *master_keys;
     struct start_result started;
     struct loop_task disk_task;  // of what a thread says of the disk, once
     atomic_flag disk_failed;
@@ -161,6 +166,50 @@ static int64_t log_part_bytes(const struct settings *settings)
     return part < least ? least : part;
 }
 
+// What a crash or a neighbour of the same user could read of this process holds the master key.
+// Programs that it starts get the limit, too, and begin without the other.
+static void hide_memory(struct server *server)
+{
+    const struct rlimit none = {0, 0};
+    if (server->settings.core_dumps)
+        return;
+    if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_DUMPABLE, 0))
+        log_warn(server->platform.log, "server",
+                 "core files of this process cannot be ruled out; they would hold secrets");
+}
+
+static int open_keys(struct server *server, struct err *err)
+{
+    struct platform *p = &server->platform;
+    const struct settings *s = &server->settings;
+    const struct master_source source = {
+        .file = s->master_key_file ? s->master_key_file : in_folder(server, s->data, "master-key"),
+        .command = s->master_key_command};
+    bool made;
+    hide_memory(server);
+    if (master_keys_load(&source, !s->master_key_file, &made, &server->master_keys, err))
+        return -1;
+    p->master_keys = server->master_keys;
+    if (made)
+        log_info(p->log, "server",
+                 "made the master key of secrets, %s: keep a copy of it apart from backups",
+                 source.file);
+    return 0;
+}
+
+static void tell_closed(void *arg, const struct integration *one, const char *why)
+{
+    struct server *server = arg;
+    log_warn(server->platform.log, "server",
+             "the integration " STR_FMT " (" STR_FMT ") cannot be opened: %s", STR_ARG(one->name),
+             STR_ARG(one->id), why);
+}
+
+static int check_secrets(struct op *op, void *arg, struct err *err)
+{
+    return integration_each_closed(op, tell_closed, arg, err);
+}
+
 static int open_state(struct server *server, struct err *err)
 {
     struct platform *p = &server->platform;
@@ -194,7 +243,8 @@ static int open_state(struct server *server, struct err *err)
     p->tokens = tokens_open(s->data, p->clock, err);
     if (!p->tokens)
         return -1;
-    if (start_prepare(p, &server->started, server->arena, err))
+    if (open_keys(server, err) || start_prepare(p, &server->started, server->arena, err) ||
+        op_run_now(p, check_secrets, server, err))
         return -1;
     greet(server);
     return 0;
@@ -300,6 +350,7 @@ static void close_all(struct server *server)
         queue_close(server->queue);
     if (p->tokens)
         tokens_close(p->tokens);
+    master_keys_free(server->master_keys);
     if (p->blobs)
         blobs_close(p->blobs);
     if (p->events)

@@ -11,6 +11,20 @@ struct org {
     int64_t created_at, updated_at;
 };
 
+// The types of integrations. Functions read key_value; the others are kept for drivers.
+#define INTEGRATION_TYPES                                                                          \
+    "key_value|private-registry|s3|s3-api|gcs|azureblob|aws-sts|aws-cross|gcp-cross|"              \
+    "gcp-workload-identity-federation|mongo|fs"
+
+struct integration {
+    struct str id, org_id, name;
+    struct str type;      // one of INTEGRATION_TYPES
+    struct str metadata;  // JSON object of what was told of it: never secret
+    struct str sealed;    // its options, sealed (operation/sealed.h); internal: never answered
+    struct str creator;
+    int64_t created_at, updated_at;
+};
+
 struct user {
     struct str id;     // the e-mail address, lower case
     struct str email;  // = id
@@ -243,6 +257,6 @@ struct audit {
 extern const struct entity org_entity, user_entity, api_key_entity, project_entity, member_entity,
     dataset_entity, item_entity, package_entity, revision_entity, service_entity, execution_entity,
     execution_status_entity, command_entity, replica_entity, audit_entity, deletion_entity,
-    service_event_entity, notification_entity, notification_delivery_entity;
+    service_event_entity, notification_entity, notification_delivery_entity, integration_entity;
 
 #endif

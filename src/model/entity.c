@@ -29,6 +29,7 @@ const struct entity *const entity_all[] = {
     &deletion_entity,
     &notification_entity,
     &notification_delivery_entity,
+    &integration_entity,
     NULL,
 };
 

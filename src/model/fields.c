@@ -24,12 +24,19 @@ void fields_reference(struct json_writer *out, const char *key, struct str id, s
     json_w_object_end(out);
 }
 
-void fields_raw_key(struct json_writer *out, struct str raw_key)
+void fields_raw_text(struct json_writer *out, struct str raw_key)
 {
     if (out->comma)
         buf_add_char(out->buf, ',');
     buf_add_char(out->buf, '"');
     buf_add_str(out->buf, raw_key);
-    buf_add(out->buf, "\":", 2);
+    buf_add_char(out->buf, '"');
+    out->comma = true;
+}
+
+void fields_raw_key(struct json_writer *out, struct str raw_key)
+{
+    fields_raw_text(out, raw_key);
+    buf_add_char(out->buf, ':');
     out->comma = false;
 }

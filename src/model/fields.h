@@ -42,4 +42,7 @@ void fields_reference(struct json_writer *out, const char *key, struct str id, s
 // Writes a key as json_next gave it: its escapes stay as they are.
 void fields_raw_key(struct json_writer *out, struct str raw_key);
 
+// The same as a value of its own, a string.
+void fields_raw_text(struct json_writer *out, struct str raw_key);
+
 #endif

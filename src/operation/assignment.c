@@ -109,6 +109,19 @@ static void read_requirements(struct op *op, struct assignment *a)
     }
 }
 
+// Without its secrets the agent starts nothing, and says why.
+static int read_env(struct op *op, struct assignment *a, struct err *err)
+{
+    if (service_env_values(op, &a->service, &a->env, &a->env_count, err) == 0)
+        return 0;
+    if (err->kind != ERR_CONFLICT)
+        return -1;
+    a->env_count = 0;
+    a->refusal = arena_copy(op->arena, str_of(err->message));
+    *err = ERR_INIT;
+    return 0;
+}
+
 static int read_service(struct op *op, struct str service_id, struct assignment *a, struct err *err)
 {
     if (tx_get(op->tx, &service_entity, service_id, &a->service, op->arena, err))
@@ -151,6 +164,8 @@ int assignment_read(struct op *op, struct str service_id, struct assignment *a, 
     if (str_is(a->dtlpy, "none"))
         a->dtlpy = STR_NONE;
     read_requirements(op, a);
+    if (read_env(op, a, err))
+        return -1;
     a->token = assignment_token(op->platform, a->service.id, a->service.project_id, op->arena,
                                 &a->token_expires_at);
     return 0;

@@ -5,6 +5,7 @@
 #define DROVER_OPERATION_ASSIGNMENT_H
 
 #include "operation/op.h"
+#include "operation/service_env.h"
 
 struct assignment {
     struct service service;
@@ -18,7 +19,10 @@ struct assignment {
     struct str dtlpy;          // version; absent: none is wanted
     struct str *requirements;  // "numpy==1.26.0"
     size_t requirement_count;
-    struct str token;  // for the SDK inside functions
+    struct variable *env;  // the service's secrets
+    size_t env_count;
+    struct str refusal;  // why they cannot be had; then env is empty
+    struct str token;    // for the SDK inside functions
     int64_t token_expires_at;
 };
 

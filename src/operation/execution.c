@@ -7,6 +7,7 @@
 #include "model/take.h"
 #include "operation/attempt.h"
 #include "operation/execution_functions.h"
+#include "operation/service_env.h"
 
 #define BUSY_RETRY_S 5
 #define LOG_MAX      1000
@@ -368,6 +369,24 @@ static bool by_function(const struct op *op, const struct execution *execution)
            str_eq(op->caller.service_id, execution->service_id);
 }
 
+// dtlpy inside a function reports here, past its agent.
+static int hide_secrets(struct op *op, const struct execution *execution, struct report *report,
+                        struct err *err)
+{
+    struct redactor *redactor;
+    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
+    if (!by_function(op, execution))
+        return 0;
+    if (service_env_redactor(op, execution->service_id, &redactor, err))
+        return -1;
+    if (redact_text(redactor, report->message, &clean))
+        report->message = arena_copy(op->arena, buf_str(&clean));
+    if (redact_json(redactor, report->error, &clean))
+        report->error = arena_copy(op->arena, buf_str(&clean));
+    redactor_free(redactor);
+    return 0;
+}
+
 static int record_progress(struct op *op, const struct report *report, struct execution *execution,
                            struct err *err)
 {
@@ -405,7 +424,7 @@ int execution_report(struct op *op, const struct execution *before, struct json 
 {
     struct report report;
     *out = *before;
-    if (read_report(op, body, &report, err))
+    if (read_report(op, body, &report, err) || hide_secrets(op, before, &report, err))
         return -1;
     if (is_final(before))
         return err_set(err, ERR_CONFLICT, "Execution " STR_FMT " has ended already (" STR_FMT ")",

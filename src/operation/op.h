@@ -24,6 +24,7 @@
 struct loop;
 struct id_source;
 struct tokens;
+struct master_keys;
 
 // The numbers that order deliveries and reruns: (epoch of this start, counter), so they always grow
 // and need no commit of their own. See ARCHITECTURE.md, "Leases and fences".
@@ -44,7 +45,8 @@ struct platform {
     struct logs *logs;
     struct log_ends *log_ends;  // operation/log_ends.h; may be NULL
     struct events *events;
-    struct tokens *tokens;  // signs and verifies JWTs (operation/token.h)
+    struct tokens *tokens;                  // signs and verifies JWTs (operation/token.h)
+    const struct master_keys *master_keys;  // opens secrets (operation/sealed.h)
     struct fences *fences;
     struct id_source *ids;  // NULL: ids follow the clock, also backwards
     struct str org_id;      // the default organisation

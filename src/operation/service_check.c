@@ -7,6 +7,7 @@
 #include "model/module.h"
 #include "model/runtime.h"
 #include "operation/package.h"
+#include "operation/service_env.h"
 
 // ── the package ──────────────────────────────────────────────────────────────────────────────
 
@@ -123,26 +124,6 @@ static int check_versions(struct op *op, const struct service *service, struct e
     return 0;
 }
 
-// This server keeps no integrations, so none that is named exists.
-static int check_integrations(const struct service *service, struct err *err)
-{
-    char what[DESCRIBE_SIZE];
-    struct json_iter it = json_each(json_of(service->secrets));
-    struct str key;
-    struct json value;
-    if (json_next(&it, &key, &value))
-        return err_field(err, "secrets[0]", "secrets[0]: there is no integration %s",
-                         describe_value(value, what));
-    it = json_each(json_of(service->integrations));
-    if (json_next(&it, &key, &value)) {
-        struct json id = value;
-        json_get(value, "value", &id);
-        return err_field(err, "integrations[0]", "integrations[0]: there is no integration %s",
-                         describe_value(id, what));
-    }
-    return 0;
-}
-
 int service_check(struct op *op, struct service *service, const struct service *before,
                   struct err *err)
 {
@@ -153,7 +134,7 @@ int service_check(struct op *op, struct service *service, const struct service *
     struct runtime runtime;
     if (name_check(service->name, "name", err) || read_package(op, service, &package, err) ||
         find_module(op, service, &package, &module, err) || check_init(op, service, module, err) ||
-        check_versions(op, service, err) || check_integrations(service, err) ||
+        check_versions(op, service, err) || service_env_check(op, service, before, err) ||
         runtime_parse(json_of(service->runtime), limits, &runtime, op->arena, err))
         return -1;
     service->package_revision = package.version;

@@ -23,6 +23,7 @@
 #define LOGGING  "Logging"
 #define LIMITS   "Limits of requests"
 #define ACCOUNTS "Accounts"
+#define SECRETS  "Secrets"
 #define RUNNING  "Executions"
 #define DRIVERS  "Agents on this machine"
 #define TELLING  "Notifications"
@@ -155,6 +156,18 @@ static const struct option options[] = {
     OPTION("login-tries", "LOGIN_TRIES", "loginTries", INT, login_tries, .fallback = "10", .min = 1,
            .max = 100000, .group = ACCOUNTS,
            .help = "Failed logins per minute, for each account and each address."),
+
+    OPTION("master-key-file", "MASTER_KEY_FILE", "masterKeyFile", TEXT, master_key_file,
+           .unit = "FILE", .group = SECRETS,
+           .help = "File of the key that seals secrets, readable by its owner alone; "
+                   "DIR/master-key, made at first start, when not given."),
+    OPTION("master-key-command", "MASTER_KEY_COMMAND", "masterKeyCommand", TEXT, master_key_command,
+           .unit = "COMMAND", .group = SECRETS,
+           .help = "Shell command that prints the key instead, as one of a key store (KMS)."),
+    OPTION("core-dumps", "CORE_DUMPS", "coreDumps", BOOL, core_dumps, .fallback = "false",
+           .group = SECRETS,
+           .help = "Let a crash of the server leave a core file, and debuggers attach; both show "
+                   "secrets."),
 
     OPTION("lease", "LEASE", "lease", SECONDS, lease_ms, .fallback = "15s", .min = 1000,
            .max = 10 * MINUTE, .unit = "TIME", .group = RUNNING,
@@ -369,6 +382,9 @@ int settings_complete(struct settings *settings, struct arena *arena, struct err
     if (check_together(settings->tls_cert, "--tls-cert", settings->tls_key, "--tls-key", err) ||
         check_notifications(settings, arena, err))
         return -1;
+    if (settings->master_key_file && settings->master_key_command)
+        return err_field(err, "--master-key-command",
+                         "--master-key-file and --master-key-command: give one of them");
     if (settings->backoff_first_ms > settings->backoff_max_ms)
         return err_field(err, "--backoff-first", "--backoff-first must not be over --backoff-max");
     if (settings->input_max > settings->body_max)

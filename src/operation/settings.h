@@ -12,6 +12,8 @@
 struct settings {  // times in ms, sizes in bytes
     // where
     const char *data, *listen, *public_url, *agent_listen, *agent_url, *tls_cert, *tls_key;
+    const char *master_key_file, *master_key_command;  // NULL: DIR/master-key
+    bool core_dumps;
     const char *config, *store, *queue, *driver, *cache, *python;
     // log
     const char *log_level, *log_format;

@@ -170,6 +170,11 @@ static const char add_notifications[] =
 
 static const char add_rollouts[] = "ALTER TABLE services ADD COLUMN agents TEXT;"
                                    "ALTER TABLE services ADD COLUMN good_version TEXT;";
+// What integrations hold is sealed; the master key is not in the database.
+static const char add_integrations[] =
+    "CREATE TABLE integrations(id TEXT PRIMARY KEY NOT NULL,org_id TEXT,name TEXT,type TEXT,"
+    "  metadata TEXT,creator TEXT,created_at INTEGER,updated_at INTEGER,sealed TEXT) STRICT;"
+    "CREATE UNIQUE INDEX integrations_name ON integrations(org_id,name);";
 
 static const struct schema_step steps[] = {
     {.summary = "the tables and indexes of Drover 0.1", .up = first_schema},
@@ -193,6 +198,11 @@ static const struct schema_step steps[] = {
      .up = add_rollouts,
      .down = "ALTER TABLE services DROP COLUMN good_version;"
              "ALTER TABLE services DROP COLUMN agents;"},
+    {.summary = "integrations: secrets, sealed",
+     .up = add_integrations,
+     .down = "DROP TABLE integrations;",
+     .lost = "integrations",
+     .lost_count = "SELECT count(*) FROM integrations"},
 };
 
 const struct schema_steps store_sqlite_steps = {steps, sizeof(steps) / sizeof(*steps)};
