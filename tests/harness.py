@@ -94,6 +94,8 @@ class Server:
         extra = {name: f"{os.environ.get(name, '')}:{where}".lstrip(":")
                  for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")}
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("DROVER_", "DTLPY_"))}
+        if SANITIZED:  # LeakSanitizer attaches to the process at its end
+            extra["DROVER_CORE_DUMPS"] = "true"
         return dict(plain, **extra)
 
     def stop(self):

@@ -17,6 +17,6 @@
 extern const struct verb_list init_verbs, deploy_verbs, push_verbs, exec_verbs, rerun_verbs,
     services_verbs, executions_verbs, describe_verbs, logs_verbs, top_verbs, change_verbs,
     login_verbs, context_verbs, people_verbs, completion_verbs, help_verbs, events_verbs,
-    rollout_verbs, notifications_verbs;
+    rollout_verbs, notifications_verbs, secrets_verbs;
 
 #endif

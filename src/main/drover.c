@@ -72,11 +72,12 @@ static const struct verb_list page_list = VERB_LIST(page_verbs);
 
 // In the order of `drover help`.
 static const struct verb_list *const lists[] = {
-    &server_list,         &init_verbs,     &deploy_verbs,     &push_verbs,     &exec_verbs,
-    &rerun_verbs,         &services_verbs, &executions_verbs, &describe_verbs, &logs_verbs,
-    &top_verbs,           &change_verbs,   &login_verbs,      &context_verbs,  &people_verbs,
-    &completion_verbs,    &help_verbs,     &backup_verbs,     &run_verbs,      &events_verbs,
-    &notifications_verbs, &rollout_verbs,  &up_verbs,         &doctor_verbs,   &page_list,
+    &server_list,   &init_verbs,          &deploy_verbs,     &push_verbs,     &exec_verbs,
+    &rerun_verbs,   &services_verbs,      &executions_verbs, &describe_verbs, &logs_verbs,
+    &top_verbs,     &change_verbs,        &login_verbs,      &context_verbs,  &people_verbs,
+    &secrets_verbs, &completion_verbs,    &help_verbs,       &backup_verbs,   &run_verbs,
+    &events_verbs,  &notifications_verbs, &rollout_verbs,    &up_verbs,       &doctor_verbs,
+    &page_list,
 };
 
 static const struct program program = {DROVER_VERSION, lists, sizeof(lists) / sizeof(lists[0])};
