@@ -157,6 +157,14 @@ static void offer_functions(const struct completing *completing, struct str serv
                 offer(completing, lookup_name(function, cli->arena), "");
 }
 
+static void offer_secrets(const struct completing *completing)
+{
+    const char *path;
+    struct err ignored = ERR_INIT;
+    if (lookup_integrations(completing->cli, &path, &ignored) == 0)
+        offer_array(completing, path, "name");
+}
+
 static void offer_kind(const struct completing *completing, struct str kind, struct str before)
 {
     struct cli *cli = completing->cli;
@@ -172,6 +180,8 @@ static void offer_kind(const struct completing *completing, struct str kind, str
         offer_array(completing, "/apiKeys", "id");
     else if (str_is(kind, "USER"))
         offer_array(completing, "/users", "email");
+    else if (str_is(kind, "SECRET"))
+        offer_secrets(completing);
     else if (str_is(kind, "CONTEXT"))
         offer_contexts(completing);
     else if (str_is(kind, "FUNCTION") && before.at)

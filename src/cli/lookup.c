@@ -225,3 +225,14 @@ int lookup_execution(struct cli *cli, const char *id, struct json *out, struct e
         cli_hint(cli, "`drover executions` lists them with their ids");
     return -1;
 }
+
+int lookup_integrations(struct cli *cli, const char **path, struct err *err)
+{
+    struct json me, id;
+    if (cli_get(cli, "/users/me", &me, err))
+        return -1;
+    if (!json_path(me, STR("org.id"), &id) || id.type != JSON_STRING)
+        return err_set(err, ERR_NOT_FOUND, "This account belongs to no organisation");
+    *path = cli_path(cli, "/orgs/{}/integrations", json_str(id, cli->arena).at);
+    return 0;
+}

@@ -28,6 +28,9 @@ MUST_CHECK int lookup_in_project(struct cli *cli, const char *kind, struct str p
 // An execution by its id.
 MUST_CHECK int lookup_execution(struct cli *cli, const char *id, struct json *out, struct err *err);
 
+// The path of the integrations of the caller's organisation.
+MUST_CHECK int lookup_integrations(struct cli *cli, const char **path, struct err *err);
+
 struct str lookup_id(struct json object, struct arena *arena);    // its "id"
 struct str lookup_name(struct json object, struct arena *arena);  // its "name"
 

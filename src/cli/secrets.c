@@ -36,19 +36,7 @@ static const struct listing_spec spec = {
     columns, sizeof(columns) / sizeof(columns[0]), "name",
     "There are no secrets. `drover secrets create NAME` makes one."};
 
-// ── the organisation's list ──────────────────────────────────────────────────────────────────
-
-// "/orgs/<id>/integrations" of the caller's organisation.
-static int place(struct cli *cli, const char **out, struct err *err)
-{
-    struct json me, id;
-    if (cli_get(cli, "/users/me", &me, err))
-        return -1;
-    if (!json_path(me, STR("org.id"), &id) || id.type != JSON_STRING)
-        return err_set(err, ERR_NOT_FOUND, "This account belongs to no organisation");
-    *out = cli_path(cli, "/orgs/{}/integrations", json_str(id, cli->arena).at);
-    return 0;
-}
+// ── which one, and what ──────────────────────────────────────────────────────────────────────
 
 static int find(struct cli *cli, const char *path, struct str *id, struct err *err)
 {
@@ -91,7 +79,7 @@ static int secrets_list(struct cli *cli)
     struct json all, one;
     struct str key;
     struct err err = ERR_INIT;
-    if (place(cli, &path, &err) || cli_get(cli, path, &all, &err))
+    if (lookup_integrations(cli, &path, &err) || cli_get(cli, path, &all, &err))
         return cli_fail(cli, &err);
     struct listing *listing = listing_begin(cli, &spec);
     for (struct json_iter it = json_each(all); json_next(&it, &key, &one);)
@@ -116,7 +104,7 @@ static int secrets_create(struct cli *cli)
     struct err err = ERR_INIT;
     _cleanup_buf_ struct buf body = BUF_INIT(1 << 20);
     struct json_writer w = JSON_WRITER(&body);
-    if (place(cli, &path, &err) || read_value(cli, &value, &err))
+    if (lookup_integrations(cli, &path, &err) || read_value(cli, &value, &err))
         return cli_fail(cli, &err);
     json_w_object(&w);
     json_w_pair_str(&w, "name", name);
@@ -137,7 +125,8 @@ static int secrets_set(struct cli *cli)
     struct err err = ERR_INIT;
     _cleanup_buf_ struct buf body = BUF_INIT(1 << 20);
     struct json_writer w = JSON_WRITER(&body);
-    if (place(cli, &path, &err) || find(cli, path, &id, &err) || read_value(cli, &value, &err))
+    if (lookup_integrations(cli, &path, &err) || find(cli, path, &id, &err) ||
+        read_value(cli, &value, &err))
         return cli_fail(cli, &err);
     json_w_object(&w);
     json_w_pair_str(&w, "integrationId", id);
@@ -163,7 +152,7 @@ static int secrets_delete(struct cli *cli)
     struct str id;
     struct json left;
     struct err err = ERR_INIT;
-    if (place(cli, &path, &err) || find(cli, path, &id, &err))
+    if (lookup_integrations(cli, &path, &err) || find(cli, path, &id, &err))
         return cli_fail(cli, &err);
     int code = cli_confirm(cli, "Delete the secret %s?", cli->args[0]);
     if (code != CLI_OK)

@@ -2,7 +2,9 @@
 #include "operation/sealed.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -72,23 +74,47 @@ static int read_keys(struct str text, const char *from, struct master_keys *keys
     return keys->count > 0 ? 0 : err_set(err, ERR_INTERNAL, "%s gives no master key", from);
 }
 
+static pid_t start_shell(const char *command, int out)
+{
+    const char *const argv[] = {"/bin/sh", "-c", command, NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t pid = -1;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+    int failed = posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    errno = failed;
+    return failed ? -1 : pid;
+}
+
 static int run_command(const char *command, char *out, size_t size, size_t *len, struct err *err)
 {
-    FILE *pipe = popen(command, "re");
-    if (!pipe)
-        return err_errno(err, ERR_DEPENDENCY, errno, "cannot run --master-key-command");
-    int fd = fileno(pipe);  // without a stream's own buffer, which nobody would wipe
-    ssize_t n = 0;
-    *len = 0;
-    while (*len < size &&
-           ((n = read(fd, out + *len, size - *len)) > 0 || (n < 0 && errno == EINTR)))
-        *len += n > 0 ? (size_t)n : 0;
-    int status = pclose(pipe);
-    if (status != 0)
-        return err_set(err, ERR_DEPENDENCY, "--master-key-command ended with %s %d",
-                       WIFSIGNALED(status) ? "signal" : "exit code",
-                       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    return *len < size ? 0 : err_set(err, ERR_DEPENDENCY, "--master-key-command printed too much");
+    int ends[2], status = 0;
+    ssize_t n = 1;
+    if (pipe2(ends, O_CLOEXEC))
+        return err_errno(err, ERR_DEPENDENCY, errno, "Cannot run --master-key-command");
+    pid_t pid = start_shell(command, ends[1]);
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return err_errno(err, ERR_DEPENDENCY, errno, "Cannot run --master-key-command");
+    }
+    for (*len = 0; *len < size && n != 0; *len += n > 0 ? (size_t)n : 0) {
+        n = read(ends[0], out + *len, size - *len);
+        if (n < 0 && errno != EINTR)
+            break;
+    }
+    close(ends[0]);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (*len == size)
+        return err_set(err, ERR_DEPENDENCY, "--master-key-command printed more than %zu bytes",
+                       size - 1);
+    if (status == 0)
+        return 0;
+    return err_set(err, ERR_DEPENDENCY, "--master-key-command ended with %s %d",
+                   WIFSIGNALED(status) ? "signal" : "exit code",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 static int load(const struct master_source *source, char *text, struct master_keys *keys,

@@ -13,7 +13,7 @@ import pytest
 import harness
 from conftest import DROVER, Cli, told
 
-OWN = {"server", "schema"}  # verbs with options of their own alone
+OWN = {"server", "schema", "master-key"}  # verbs with options of their own alone
 EXIT_CODES = {0, 1, 2, 3, 4, 5, 6, 130}
 
 
@@ -21,7 +21,7 @@ def verbs():
     """Every verb of `drover help`."""
     text = subprocess.run([DROVER, "help"], capture_output=True, text=True, check=True).stdout
     head = text.partition("\nExamples:")[0]
-    return [" ".join(found.split()) for found in re.findall(r"^  ([a-z]+(?: [a-z]+)?)  +\S", head, re.M)]
+    return [" ".join(found.split()) for found in re.findall(r"^  ([a-z-]+(?: [a-z]+)?)  +\S", head, re.M)]
 
 
 def examples():
@@ -133,6 +133,16 @@ def prepared(stage, server, verb, command):
         quietly("projects", "delete", "robots", "--yes")
         if verb in ("projects use", "projects delete"):
             quietly("projects", "create", "robots")
+    if verb.startswith("secrets"):
+        (stage.folder / "token.txt").write_text("a token")
+        (stage.folder / "new.txt").write_text("another token")
+        if verb == "secrets create":
+            quietly("secrets", "delete", "API_TOKEN", "--yes")
+        else:
+            quietly("secrets", "create", "API_TOKEN", given="a token")
+        command = command.replace("pass show api", "cat token.txt")
+        if command == "drover secrets create API_TOKEN":
+            command += " < token.txt"
     if verb == "projects use":
         stage.good("login", server.url, "--api-key-file", server.data / "admin-key", "--name", "production")
         command = "unset DROVER_URL DROVER_API_KEY; " + command
