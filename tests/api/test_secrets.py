@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import resource
+import signal
 import socket
 import subprocess
 import tarfile
@@ -330,9 +331,22 @@ def test_no_core_files(own_server):
     runners = [pid for pid, one in processes_of(server) if "drover_runner" in one["cmdline"]]
     for pid in [ids["pid"], ids["agentPid"], *runners]:
         assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
+    for pid in [ids["agentPid"], *runners]:
+        assert int(pathlib.Path(f"/proc/{pid}/coredump_filter").read_text(), 16) == 0
     assert runners
-    # Not dumpable: what /proc shows of it belongs to root, whoever it runs as.
-    assert os.stat(f"/proc/{server.process.pid}/mem").st_uid == 0
+
+
+def test_crash_leaves_nothing_of_the_key(own_server):
+    """Not dumpable: a signal that would write a core writes none, even with the limit lifted."""
+    server, _ = own_server()
+    try:
+        resource.prlimit(server.process.pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except PermissionError:  # then it is the limit that is tested
+        pass
+    server.process.send_signal(signal.SIGABRT)
+    assert server.process.wait(30) == -signal.SIGABRT
+    assert not list(server.folder.glob("**/core*"))
+    server.start()
 
 
 # ── the agents' own route ────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """drover secrets: values come from files, pipes and the terminal, and are never shown."""
+import json
 
 
 def test_create_list_set_delete(cli, unique):
@@ -34,4 +35,19 @@ def test_the_terminal_does_not_show_it(cli, unique):
     shown.type("typed by hand\n")
     done = shown.finish()
     assert done.code == 0 and "typed" not in done.out
+    cli.good("secrets", "delete", name, "--yes")
+
+
+def test_dataloop_json_names_secrets(cli, unique):
+    name, service = unique("SECRET").replace("-", "_"), unique("secretive")
+    identity = cli.good("secrets", "create", name, "-o", "json", given="open sesame").json["id"]
+    folder = cli.folder / "secretive"
+    folder.mkdir()
+    (folder / "main.py").write_text("import os\nclass ServiceRunner:\n    def run(self):\n        return os.environ['WORD']\n")
+    (folder / "dataloop.json").write_text(json.dumps({"name": service, "services": [
+        {"name": service, "versions": {"dtlpy": "none"}, "integrations": [{"env": "WORD", "value": identity}]}]}))
+    cli.good("deploy", "secretive")
+    assert "open sesame" in cli.good("exec", service, "run", "--wait").out
+    assert service in cli.bad(1, "secrets", "delete", name, "--yes")
+    cli.good("delete", service, "--yes")
     cli.good("secrets", "delete", name, "--yes")
