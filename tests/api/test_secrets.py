@@ -31,13 +31,26 @@ CODE = """
             return len(value)
         def trip(self, name):
             raise ValueError("cannot log in with " + os.environ[name])
+        def ask(self, method, path, body):
+            # with the token of the service, as dtlpy calls
+            import json, urllib.error, urllib.request
+            port, word = os.environ["AGENT_PROXY_MAIN_PORT"], os.environ["GET_JWT_ENDPOINT_SECRET"]
+            asked = urllib.request.Request(f"http://localhost:{port}/get_jwt", headers={"X-Get-Jwt-Secret": word})
+            token = json.load(urllib.request.urlopen(asked))["jwt"]
+            text = json.dumps(body).replace("%TOKEN%", os.environ["TOKEN"]).encode()
+            asked = urllib.request.Request(os.environ["INTERNAL_REQUESTS_URL"] + path, text, method=method, headers={
+                "authorization": "Bearer " + token, "content-type": "application/json"})
+            try:
+                return [urllib.request.urlopen(asked).status, ""]
+            except urllib.error.HTTPError as error:
+                return [error.code, error.read().decode()]
         def nap(self, seconds):
             import time
             time.sleep(seconds)
             return os.environ["TOKEN"]
 """
 FUNCTIONS = {"env": {"name": "String"}, "told": {"name": "String"}, "trip": {"name": "String"},
-             "nap": {"seconds": "Number"}}
+             "ask": {"method": "String", "path": "String", "body": "Json"}, "nap": {"seconds": "Number"}}
 
 
 def secret():
@@ -261,6 +274,31 @@ def test_logs_and_errors_do_not_tell(api, plain, make):
     text = harness.wait_for("the lines are there", logged, 20)
     assert "it is [secret TOKEN], really" in text and "[secret OTHER]" in text
     assert value not in text and other.splitlines()[1] not in text
+
+
+def test_what_dtlpy_reports_does_not_tell(api, plain, make):
+    value = secret()
+    made = plain(CODE, FUNCTIONS, integrations=[variable("TOKEN", make(value))], runtime={"concurrency": 2})
+    told = api.execute(made["id"], "nap", {"seconds": 20})["id"]
+    harness.wait_for("it runs", lambda: api.status_of(told) == "in-progress", 30)
+    body = {"status": "in-progress", "message": "with %TOKEN%", "percentComplete": 5}
+    assert output(api, made["id"], "ask", method="POST", path=f"/executions/{told}/progress", body=body) == [200, ""]
+    text = json.dumps(api.execution(told))
+    assert "with [secret TOKEN]" in text and value not in text
+    api.post(f"/executions/{told}/terminate")
+
+
+def test_functions_see_and_attach_none(api, org, plain, make):
+    other = make(secret())
+    mine = make(secret())
+    made = plain(CODE, FUNCTIONS, integrations=[variable("TOKEN", mine)])
+    for path in (f"/orgs/{org}/integrations", f"/integrations/{other}", f"/orgs/{org}/availableIntegrations"):
+        assert output(api, made["id"], "ask", method="GET", path=path, body={})[0] == 403
+    path = f"/services/{made['id']}"
+    for settings in ({"secrets": [other]}, {"integrations": [variable("TOKEN", mine), variable("OTHER", other)]}):
+        status, text = output(api, made["id"], "ask", method="PATCH", path=path, body=settings)
+        assert status == 403 and "attach" in text
+    assert output(api, made["id"], "ask", method="PATCH", path=path, body={"drainTime": 601})[0] == 200
 
 
 def test_init_that_fails_does_not_tell(own_server):
