@@ -32,7 +32,7 @@ OPT      := -O2
 HARDEN   += -D_FORTIFY_SOURCE=2
 endif
 
-CFLAGS_ALL  = -std=gnu17 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -Isrc -I$(BUILD)/gen $(PKG_CFLAGS) $(CFLAGS)
+CFLAGS_ALL  = -std=gnu17 -D_GNU_SOURCE -g $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) -Isrc -Iinclude -I$(BUILD)/gen $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL = $(SANFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(LDFLAGS)
 # Resolved only when something is compiled, so that `make setup` works on a bare machine.
 PKG_CFLAGS  = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS_SERVER)))$(PKG_CFLAGS)
@@ -45,13 +45,14 @@ OBJECTS := $(SOURCES:src/%.c=$(BUILD)/obj/%.o)
 ARCHIVE := $(BUILD)/libdrover.a
 PROGRAMS := $(BUILD)/drover $(BUILD)/drover-agent
 RUNNER  := $(BUILD)/runner/_drover.abi3.so
+RUNNER_NATIVE := $(BUILD)/runner/drover-run-native
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
            $(patsubst tests/contract/%.c,$(BUILD)/tests/%,$(wildcard tests/contract/test_*.c)) \
            $(BUILD)/tests/test_leases $(BUILD)/tests/test_dispatch $(BUILD)/tests/test_handout \
            $(BUILD)/tests/test_life
 
 .PHONY: all clean demo help man setup
-all: $(PROGRAMS) $(RUNNER)  ## build drover, drover-agent and the Python runner into build/
+all: $(PROGRAMS) $(RUNNER) $(RUNNER_NATIVE)  ## build drover, drover-agent and the runners into build/
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -88,6 +89,7 @@ demo:  ## set up, build, and show the whole road in a temporary folder
 	@python3 tools/demo.py --build $(BUILD) $(DEMO)
 
 include src/runner/python/runner.mk
+include src/runner/native/runner.mk
 include deploy/install.mk
 include tests/tests.mk
 include bench/bench.mk

@@ -12,9 +12,9 @@ WAIT = 90.0  # seconds until a test gives up
 
 
 class Agent:
-    """A runner process with one package loaded into it."""
+    """A runner process with one package loaded into it: the Python runner, or `command`."""
 
-    def __init__(self, runner, folder, transport="c", python=sys.executable, env=None):
+    def __init__(self, runner, folder, transport="c", python=sys.executable, env=None, command=None):
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(WAIT)
         self.buffer = bytearray()
@@ -28,7 +28,7 @@ class Agent:
 
         self.process = subprocess.Popen(
             ["bash", "-c", 'exec "$@" 3<&%d' % fd + ("" if fd == 3 else " %d<&-" % fd), "runner",
-             python, os.path.join(str(runner), "drover_runner.py")], pass_fds=(fd,), env=full,
+             *(command or [python, os.path.join(str(runner), "drover_runner.py")])], pass_fds=(fd,), env=full,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         theirs.close()
 
@@ -80,13 +80,13 @@ class Agent:
             self.seen.append(frame)
 
     def load(self, functions=(), class_name="", concurrency=4, name="module", entry="main.py",
-             init_inputs=(), init_params=None, answer="ready", **more):
+             init_inputs=(), init_params=None, answer="ready", mode="threads", **more):
         module = {"name": name, "entryPoint": entry, "className": class_name,
                   "initInputs": list(init_inputs),
                   "functions": [one if isinstance(one, dict) else {"name": one, "input": []}
                                 for one in functions]}
         self.send(t="load", folder=self.folder, module=module, initParams=init_params or {},
-                  concurrency=concurrency, mode="threads", replicaId="replica-1",
+                  concurrency=concurrency, mode=mode, replicaId="replica-1",
                   **{"sdk": {}, "service": None, "package": None, "project": None, "limits": {},
                      **more})
         return self.until(t=answer) if answer else None
