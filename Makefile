@@ -46,13 +46,14 @@ ARCHIVE := $(BUILD)/libdrover.a
 PROGRAMS := $(BUILD)/drover $(BUILD)/drover-agent
 RUNNER  := $(BUILD)/runner/_drover.abi3.so
 RUNNER_NATIVE := $(BUILD)/runner/drover-run-native
+RUNNER_NODE := $(BUILD)/runner/drover_runner.js
 UNIT    := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c)) \
            $(patsubst tests/contract/%.c,$(BUILD)/tests/%,$(wildcard tests/contract/test_*.c)) \
            $(BUILD)/tests/test_leases $(BUILD)/tests/test_dispatch $(BUILD)/tests/test_handout \
            $(BUILD)/tests/test_life
 
 .PHONY: all clean demo help man setup
-all: $(PROGRAMS) $(RUNNER) $(RUNNER_NATIVE)  ## build drover, drover-agent and the runners into build/
+all: $(PROGRAMS) $(RUNNER) $(RUNNER_NATIVE) $(RUNNER_NODE)  ## build drover, drover-agent and the runners into build/
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -90,6 +91,7 @@ demo:  ## set up, build, and show the whole road in a temporary folder
 
 include src/runner/python/runner.mk
 include src/runner/native/runner.mk
+include src/runner/node/runner.mk
 include deploy/install.mk
 include tests/tests.mk
 include bench/bench.mk

@@ -82,11 +82,7 @@ static void take_log(struct agent *agent, struct json frame)
 
 static void take_ready(struct agent *agent, struct json frame)
 {
-    struct json python = {0}, dtlpy = {0};
-    json_get(frame, "python", &python);
-    json_get(frame, "dtlpy", &dtlpy);
-    log_info(agent->log, "agent", "the runner is ready: python " STR_FMT ", dtlpy " STR_FMT,
-             STR_ARG(python.text), STR_ARG(dtlpy.text));
+    log_info(agent->log, "agent", "the runner is ready: " STR_FMT, STR_ARG(frame.text));
     agent_loading_over(agent);
     runner_end_output(agent->runner, 0, true);
     agent->runner_ready = true;

@@ -3,6 +3,7 @@
 #include "agent/agent_internal.h"
 #include "agent/code.h"
 #include "agent/environment.h"
+#include "agent/runner_choice.h"
 #include "agent/runner_setup.h"
 
 void agent_system_line(struct agent *agent, const char *level, struct str message)
@@ -78,25 +79,26 @@ void agent_start_runner(struct agent *agent)
                                        .base_python = agent->spec->python,
                                        .replica_id = agent->spec->replica_id,
                                        .proxy = agent->proxy};
-    const char *script = arena_printf(arena, "%s/drover_runner.py", agent->spec->runner).at;
-    const char *argv[] = {agent->python, script, NULL};
-    struct runner_config config = {.loop = agent->loop,
-                                   .argv = argv,
-                                   .env = runner_setup_env(&setup, arena),
-                                   .folder = agent->code,
-                                   .line_bytes = (size_t)agent->assignment.log_line_bytes,
-                                   .on_frame = agent_on_frame,
-                                   .on_bad_frame = agent_on_bad_frame,
-                                   .on_line = agent_on_runner_line,
-                                   .whose = agent_whose_output,
-                                   .on_exit = agent_on_runner_exit,
-                                   .arg = agent};
+    const struct runner_programs programs = {agent->spec->runner, agent->python, agent->spec->node};
+    struct runner_config config = {
+        .loop = agent->loop,
+        .argv = runner_choice_program(&agent->assignment, &programs, arena),
+        .env = runner_setup_env(&setup, arena),
+        .folder = agent->code,
+        .line_bytes = (size_t)agent->assignment.log_line_bytes,
+        .on_frame = agent_on_frame,
+        .on_bad_frame = agent_on_bad_frame,
+        .on_line = agent_on_runner_line,
+        .whose = agent_whose_output,
+        .on_exit = agent_on_runner_exit,
+        .arg = agent};
     struct err err = ERR_INIT;
     on_phase(agent, "starting the runner");
     buf_clear(&agent->last_words);
     agent->stop_sent = agent->kill_sent = agent->runner_ready = false;
     agent->runner = runner_start(&config, &err);
     if (!agent->runner) {
+        runner_choice_explain(&agent->assignment, &err);
         fail(agent, "internal", &err);
         return;
     }
@@ -129,6 +131,11 @@ static void on_code(void *arg, const char *path, const struct err *err)
         return;
     }
     agent->code = arena_cstr(agent->arena, str_of(path));
+    if (runner_choice(&agent->assignment) != MODULE_PYTHON) {
+        agent->python = agent->spec->python;
+        agent_start_runner(agent);
+        return;
+    }
     struct environment_config config = {.loop = agent->loop,
                                         .log = agent->log,
                                         .cache = agent->spec->cache,

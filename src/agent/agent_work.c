@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "agent/agent_internal.h"
+#include "agent/runner_choice.h"
 #include "base/mem.h"
 #include "model/execution.h"
 #include "net/frame.h"
@@ -15,6 +16,7 @@
 #define AHEAD_US       16000
 #define AHEAD_EACH     16
 #define AHEAD_MOST     256
+#define KILL_MS        10000       // from `kill` until the runner is replaced after all
 #define WAIT_MOST_MS   250         // a prefetched one that waits longer goes back
 #define REPORTS_LEAST  16          // and so many more reports on their way do not count as held
 #define PROGRESS_TEXTS (1u << 20)  // bytes of a progress beside its output
@@ -378,20 +380,25 @@ void work_progress(struct agent *agent, struct json frame)
 
 // ── orders ───────────────────────────────────────────────────────────────────────────────────
 
+static void send_about(struct agent *agent, const struct slot *slot, const char *type)
+{
+    struct buf *out = runner_out(agent->runner);
+    size_t begun = frame_begin(out);
+    struct json_writer w = JSON_WRITER(out);
+    json_w_object(&w);
+    json_w_pair_str(&w, "t", str_of(type));
+    json_w_pair_str(&w, "id", slot_id(slot));
+    json_w_pair_int(&w, "fence", slot->runner_fence);
+    json_w_object_end(&w);
+    frame_end(out, begun);
+}
+
 static void send_cancel(struct agent *agent, struct slot *slot)
 {
     if (!agent->runner || slot->cancelled)
         return;
     slot->cancelled = true;
-    struct buf *out = runner_out(agent->runner);
-    size_t begun = frame_begin(out);
-    struct json_writer w = JSON_WRITER(out);
-    json_w_object(&w);
-    json_w_pair_str(&w, "t", STR("cancel"));
-    json_w_pair_str(&w, "id", slot_id(slot));
-    json_w_pair_int(&w, "fence", slot->runner_fence);
-    json_w_object_end(&w);
-    frame_end(out, begun);
+    send_about(agent, slot, "cancel");
 }
 
 static int64_t grace_ms(const struct agent *agent)
@@ -481,14 +488,25 @@ void work_lose_running(struct agent *agent, const char *reason)
 
 // ── watching ─────────────────────────────────────────────────────────────────────────────────
 
+// A runner that makes processes ends this one alone.
+static bool kill_process(struct agent *agent, struct slot *slot)
+{
+    if (!agent->runner || !runner_makes_processes(&agent->assignment))
+        return false;
+    send_about(agent, slot, "kill");
+    return true;
+}
+
 // A thread cannot be ended from outside: its execution is reported, and the runner is replaced.
 static void give_up(struct agent *agent, struct slot *slot)
 {
     char why[200];
-    send_cancel(agent, slot);
+    bool killed = kill_process(agent, slot);
+    if (!killed)
+        send_cancel(agent, slot);
     if (agent->runner)
         runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
-    slots_abandon(&agent->slots, slot, INT64_MAX);
+    slots_abandon(&agent->slots, slot, killed ? agent_now(agent) + KILL_MS : INT64_MAX);
     if (slot->terminating) {
         snprintf(why, sizeof(why), "terminated, but it did not end within %lld s (drainTime)",
                  (long long)(grace_ms(agent) / 1000));
@@ -504,7 +522,8 @@ static void give_up(struct agent *agent, struct slot *slot)
         tell_result(agent, slot);
         snprintf(why, sizeof(why), "an execution was over its timeout");
     }
-    agent_replace_runner(agent, why, grace_ms(agent));
+    if (!killed)
+        agent_replace_runner(agent, why, grace_ms(agent));
 }
 
 void work_watch(struct agent *agent)

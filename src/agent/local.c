@@ -5,6 +5,7 @@
 
 #include "agent/child.h"
 #include "agent/environment.h"
+#include "agent/runner_choice.h"
 #include "agent/runner_process.h"
 #include "agent/runner_setup.h"
 #include "base/clock.h"
@@ -291,25 +292,26 @@ static void start_runner(struct local *local)
                                        .python = local->python,
                                        .base_python = config->python,
                                        .replica_id = "local"};
-    const char *argv[] = {local->python,
-                          arena_printf(scratch, "%s/drover_runner.py", config->runner).at, NULL};
-    struct runner_config runner = {.loop = local->loop,
-                                   .argv = argv,
-                                   .env = runner_setup_env(&setup, scratch),
-                                   .folder = config->code,
-                                   .line_bytes = (size_t)config->assignment->log_line_bytes,
-                                   .on_frame = on_frame,
-                                   .on_bad_frame = on_bad_frame,
-                                   .on_line = on_runner_line,
-                                   .whose = whose,
-                                   .on_exit = on_runner_exit,
-                                   .arg = local};
+    const struct runner_programs programs = {config->runner, local->python, config->node};
+    struct runner_config runner = {
+        .loop = local->loop,
+        .argv = runner_choice_program(config->assignment, &programs, scratch),
+        .env = runner_setup_env(&setup, scratch),
+        .folder = config->code,
+        .line_bytes = (size_t)config->assignment->log_line_bytes,
+        .on_frame = on_frame,
+        .on_bad_frame = on_bad_frame,
+        .on_line = on_runner_line,
+        .whose = whose,
+        .on_exit = on_runner_exit,
+        .arg = local};
     struct err err = ERR_INIT;
     phase(local, "starting the runner");
     local->result->prepared_ms = now_ms() - local->begun;
     local->begun = now_ms();
     local->runner = runner_start(&runner, &err);
     if (!local->runner) {
+        runner_choice_explain(config->assignment, &err);
         fail(local, &err);
         return;
     }
@@ -346,7 +348,7 @@ static void on_start(void *arg)
 {
     struct local *local = arg;
     const struct local_config *config = local->config;
-    if (!config->install) {
+    if (!config->install || runner_choice(config->assignment) != MODULE_PYTHON) {
         local->python = config->python;
         start_runner(local);
         return;

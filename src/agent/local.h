@@ -12,7 +12,8 @@ struct local_config {
     const char *work;    // a private, empty folder: home and tmp lie in it
     const char *cache;   // environments are CACHE/venvs/HASH, shared with agents
     const char *python;  // interpreter to start from
-    const char *runner;  // folder with drover_runner.py
+    const char *node;    // Node.js, for JavaScript
+    const char *runner;  // folder of the runners
     bool install;        // false: `python` as it is, without dtlpy and the requirements
     const struct assignment *assignment;  // its code is not looked at
     const char *function;

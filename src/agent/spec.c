@@ -47,6 +47,7 @@ static const struct text_member texts[] = {
     {"publicUrl", offsetof(struct agent_spec, public_url), false},
     {"cache", offsetof(struct agent_spec, cache), true},
     {"python", offsetof(struct agent_spec, python), true},
+    {"node", offsetof(struct agent_spec, node), false},
     {"runner", offsetof(struct agent_spec, runner), true},
     {"folder", offsetof(struct agent_spec, folder), true},
 };
@@ -68,7 +69,7 @@ static int take_texts(struct json spec, struct agent_spec *out, struct arena *ar
 
 int agent_spec_read(const char *path, struct agent_spec *out, struct arena *arena, struct err *err)
 {
-    *out = (struct agent_spec){0};
+    *out = (struct agent_spec){.node = "node"};
     _cleanup_buf_ struct buf text = BUF_INIT(SPEC_BYTES_MAX);
     struct json spec, value;
     if (read_file(path, &text, err) || json_parse(buf_str(&text), 0, &spec, err))

@@ -16,6 +16,7 @@ struct agent_spec {  // texts live in the arena
     const char *token;
     const char *public_url;
     const char *cache, *python, *runner, *folder;
+    const char *node;               // "node" when the file does not say
     int64_t cpu_milli, memory_mib;  // 0: not said
     bool git_file;
 };

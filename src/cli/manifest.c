@@ -118,6 +118,8 @@ static int check_entry_point(struct cli *cli, struct manifest *out, struct str e
     const char *path = path_in(cli, out, entry);
     if (access(path, R_OK))
         return err_errno(err, ERR_BAD_INPUT, errno, "the entry point %s cannot be read", path);
+    if (module_runner(entry) != MODULE_PYTHON)
+        return 0;
     if (cli_read(cli, path, TEXT_MAX, &text, err))
         return -1;
     out->uses_dtlpy |= python_uses_dtlpy(text);

@@ -70,6 +70,7 @@ struct driver_config {
     const char *public_url;     // for the dtlpy inside functions
     const char *cache;          // folder of packages and environments, shared by agents
     const char *python;         // interpreter for environments, "python3"
+    const char *node;           // Node.js, "node"
     const char *runner_folder;  // holds _drover.abi3.so
     int64_t backoff_first_ms, backoff_max_ms, backoff_reset_ms;  // 10 s, 5 min, 10 min as kubelet
     const char *cgroup;  // process: folder of a cgroup (v2) in which replicas get theirs; NULL: the

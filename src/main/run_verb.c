@@ -25,7 +25,7 @@
 #define INPUT_MAX ((size_t)16 << 20)
 
 struct run_options {
-    const char *input, *init, *module, *service, *pod, *python, *cache, *dtlpy;
+    const char *input, *init, *module, *service, *pod, *python, *node, *cache, *dtlpy;
     int64_t timeout_ms;
     bool no_install;
 };
@@ -353,6 +353,8 @@ static int run_here(struct run *run)
                                   .work = run->work,
                                   .cache = run->cache,
                                   .python = run->python,
+                                  .node = run->options->node ? run->options->node
+                                                             : run->defaults.node,
                                   .runner = run->place.runner,
                                   .install = !run->options->no_install,
                                   .assignment = &run->assignment,
@@ -441,6 +443,8 @@ static const struct option options[] = {
            .help = "The service of dataloop.json whose settings hold; the first when not given."),
     OPTION("python", TEXT, python, .unit = "PROGRAM",
            .help = "Interpreter; python3 when not given."),
+    OPTION("node", TEXT, node, .unit = "PROGRAM",
+           .help = "Node.js for JavaScript; node when not given."),
     OPTION("no-install", BOOL, no_install,
            .help = "Use the interpreter as it is: no environment with dtlpy and the requirements."),
     OPTION("dtlpy", TEXT, dtlpy, .unit = "VERSION",

@@ -277,6 +277,7 @@ static int open_work(struct server *server, struct err *err)
         .public_url = s->public_url,
         .cache = s->cache,
         .python = s->python,
+        .node = s->node,
         .runner_folder = server->place.runner,
         .backoff_first_ms = s->backoff_first_ms,
         .backoff_max_ms = s->backoff_max_ms,

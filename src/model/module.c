@@ -334,3 +334,14 @@ const struct function *function_find(const struct module *module, struct str nam
     }
     return NULL;
 }
+
+enum module_runner module_runner(struct str entry_point)
+{
+    static const char *const node[] = {".js", ".mjs", ".cjs"};
+    if (str_ends(entry_point, STR(".so")))
+        return MODULE_NATIVE;
+    for (size_t i = 0; i < sizeof(node) / sizeof(node[0]); i++)
+        if (str_ends(entry_point, str_of(node[i])))
+            return MODULE_NODE;
+    return MODULE_PYTHON;
+}

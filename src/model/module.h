@@ -38,6 +38,11 @@ const struct module *module_find(const struct module *modules, size_t count, str
 const struct function *function_find(const struct module *module, struct str name);
 bool parameter_type_known(struct str type);
 
+// Which runner a module needs, by its entry point's extension: .so native; .js, .mjs and .cjs
+// Node.js; anything else Python.
+enum module_runner { MODULE_PYTHON, MODULE_NODE, MODULE_NATIVE };
+enum module_runner module_runner(struct str entry_point);
+
 // Names of packages, services, triggers: 1–63 of [a-zA-Z0-9_-. ], no blank at the ends.
 // ERR_BAD_INPUT says which character is at fault.
 MUST_CHECK int name_check(struct str name, const char *field, struct err *err);

@@ -146,6 +146,23 @@ static int check_item(struct op *op, const struct package *package, struct err *
                      STR_ARG(package->project_id), STR_ARG(id));
 }
 
+// Requirements are pip's: nobody would install them where no module is Python.
+static int check_runners(const struct package *package, const struct module *modules, size_t count,
+                         struct err *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (module_runner(modules[i].entry_point) == MODULE_PYTHON)
+            return 0;
+    if (json_count(json_of(package->requirements)) == 0)
+        return 0;
+    return err_field(
+        err, "requirements",
+        "requirements are Python packages, and no module of this package is Python (its "
+        "entry point is " STR_FMT "): leave them out, and put what the code needs into "
+        "the package",
+        STR_ARG(modules[0].entry_point));
+}
+
 static int check(struct op *op, struct package *package, const struct package *before,
                  struct err *err)
 {
@@ -161,7 +178,8 @@ static int check(struct op *op, struct package *package, const struct package *b
         requirements_check(
             json_of(package->requirements),
             limits_for(op, package->requirements, before ? &before->requirements : NULL), op->arena,
-            &package->requirements, err))
+            &package->requirements, err) ||
+        check_runners(package, modules, count, err))
         return -1;
     if (package->global && !(before && before->global) && !op->caller.admin)
         return err_set(err, ERR_DENIED,

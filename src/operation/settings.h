@@ -14,7 +14,7 @@ struct settings {  // times in ms, sizes in bytes
     const char *data, *listen, *public_url, *agent_listen, *agent_url, *tls_cert, *tls_key;
     const char *master_key_file, *master_key_command;  // NULL: DIR/master-key
     bool core_dumps;
-    const char *config, *store, *queue, *driver, *cache, *python;
+    const char *config, *store, *queue, *driver, *cache, *python, *node;
     // log
     const char *log_level, *log_format;
     // limits of requests

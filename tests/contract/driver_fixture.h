@@ -232,6 +232,7 @@ static inline struct bench *bench_new(const char *kind)
                                            .public_url = "http://127.0.0.1:8080",
                                            .cache = bench->root,
                                            .python = "python3",
+                                           .node = "node",
                                            .runner_folder = bench->root,
                                            .cgroup = !cgroup                      ? ""
                                                      : strcmp(cgroup, "own") == 0 ? NULL

@@ -186,6 +186,19 @@ def test_kill_event(start, mode):
     assert agent.result("e3")["status"] == "terminated"
 
 
+def test_a_process_is_ended_by_force_alone(start):
+    agent = start()
+    load(agent, "processes")
+    for id in ("e1", "e2"):
+        agent.invoke(id, "wait")
+        agent.wait_line("waiting", id)
+    agent.send(t="kill", id="e1", fence=7)
+    result = agent.result("e1")
+    assert result["status"] == "failed" and "ended from outside" in result["error"]["message"]
+    agent.send(t="cancel", id="e2", fence=7)
+    assert agent.result("e2")["status"] == "terminated"
+
+
 @BOTH
 def test_concurrency(start, mode):
     agent = start()

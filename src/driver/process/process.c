@@ -65,6 +65,7 @@ static int keep_config(struct driver_process *self, const struct driver_config *
     own->public_url = keep(self->arena, config->public_url);
     own->cache = keep_path(self->arena, config->cache);
     own->python = keep(self->arena, config->python);
+    own->node = keep(self->arena, config->node);
     own->runner_folder = keep_path(self->arena, config->runner_folder);
     own->cgroup = keep(self->arena, config->cgroup);
     return 0;

@@ -87,6 +87,7 @@ static int write_spec(struct process_replica *replica, const struct deployment *
     json_w_pair_str(&w, "publicUrl", str_of(self->config.public_url));
     json_w_pair_str(&w, "cache", str_of(self->config.cache));
     json_w_pair_str(&w, "python", str_of(self->config.python));
+    json_w_pair_str(&w, "node", str_of(self->config.node));
     json_w_pair_str(&w, "runner", str_of(self->config.runner_folder));
     json_w_pair_str(&w, "folder", str_of(folder));
     json_w_pair_int(&w, "cpuMilli", deployment->instance->cpu_milli);

@@ -327,6 +327,14 @@ void execution_advance(struct execution *self)
     }
 }
 
+void execution_kill(struct execution *self)
+{
+    if (self->ending)
+        return;
+    fail(self, "ProcessError", STR("the function's process was ended from outside"));
+    execution_advance(self);
+}
+
 // ── waiting for it ───────────────────────────────────────────────────────────────────────────
 
 void execution_poll(const struct execution *self, struct pollfd polled[EXECUTION_FDS])

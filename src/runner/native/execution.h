@@ -44,6 +44,8 @@ void execution_start(struct relay *relay, struct run *run);
 void execution_poll(const struct execution *execution, struct pollfd polled[EXECUTION_FDS]);
 // Takes up what it says. It may be freed when this returns; so it may by the next.
 void execution_hear(struct execution *execution, const struct pollfd polled[EXECUTION_FDS]);
+// Ends its process and all that descends from it; its result says so. It may be freed.
+void execution_kill(struct execution *execution);
 // Goes on where credit was lacking.
 void execution_advance(struct execution *execution);
 

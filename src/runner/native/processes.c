@@ -20,15 +20,30 @@ static void on_invoke(struct relay *relay, struct json frame)
     execution_start(relay, run);
 }
 
-static void on_cancel(struct relay *relay, struct json frame)
+static struct execution *find(struct relay *relay, struct json frame)
 {
     struct json id = {0};
     json_get(frame, "id", &id);
     list_each (&relay->executions, it, next) {
         struct execution *execution = list_entry(it, struct execution, node);
         if (str_eq(execution->run->id, id.text))
-            atomic_store(execution->cancelled, true);
+            return execution;
     }
+    return NULL;
+}
+
+static void on_cancel(struct relay *relay, struct json frame)
+{
+    struct execution *execution = find(relay, frame);
+    if (execution && execution->cancelled)
+        atomic_store(execution->cancelled, true);
+}
+
+static void on_kill(struct relay *relay, struct json frame)
+{
+    struct execution *execution = find(relay, frame);
+    if (execution)
+        execution_kill(execution);
 }
 
 static void on_credit(struct relay *relay, struct json frame)
@@ -48,6 +63,8 @@ static void hear_agent(struct relay *relay)
             on_invoke(relay, frame);
         else if (str_is(type, "cancel"))
             on_cancel(relay, frame);
+        else if (str_is(type, "kill"))
+            on_kill(relay, frame);
         else if (str_is(type, "credit"))
             on_credit(relay, frame);
         else if (str_is(type, "stop"))
