@@ -307,14 +307,14 @@ def upload(api, dataset, path, content, mode="skip", **fields):
     return api.call("POST", f"/datasets/{dataset}/items?mode={mode}", files=parts)
 
 
-def push_plain(api, project, name, text, functions, files=None, init=None):
-    """Makes a package of plain Python; functions: {name: {input: type}}."""
+def push_plain(api, project, name, text, functions, files=None, init=None, entry="main.py"):
+    """Makes a package of plain Python, or of another entry point among files; functions: {name: {input: type}}."""
     query = {"filter": {"$and": [{"name": "Binaries"}]}, "context": {"projects": [project]}, "systemSpace": True,
              "page": 0, "pageSize": 1000, "resource": "datasets"}
     binaries = api.post("/datasets/query", query)["items"][0]
     item = upload(api, binaries["id"], f"/codebases/{name}/0.zip", plain_code(text, files), mode="overwrite")
     assert item.ok, item.text
-    module = {"name": "default_module", "entryPoint": "main.py", "className": "ServiceRunner",
+    module = {"name": "default_module", "entryPoint": entry, "className": "ServiceRunner",
               "initInputs": [{"name": key, "type": kind} for key, kind in (init or {}).items()],
               "functions": [{"name": function, "input": [{"name": key, "type": kind} for key, kind in inputs.items()],
                              "output": [], "description": ""} for function, inputs in functions.items()]}
@@ -322,9 +322,9 @@ def push_plain(api, project, name, text, functions, files=None, init=None):
                                   "codebase": {"type": "item", "itemId": item.json()["id"]}})
 
 
-def deploy_plain(api, project, name, text, functions, files=None, init=None, **settings):
+def deploy_plain(api, project, name, text, functions, files=None, init=None, entry="main.py", **settings):
     """Such a package as a service without dtlpy in it: it starts in a fraction of a second."""
-    package = push_plain(api, project, name, text, functions, files, init)
+    package = push_plain(api, project, name, text, functions, files, init, entry)
     body = {"name": name, "projectId": project, "packageId": package["id"], "versions": {"dtlpy": "none"},
             "runtime": {"concurrency": 10}}
     return api.post("/services", {**body, **settings})

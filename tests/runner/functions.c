@@ -100,6 +100,13 @@ static int stubborn(struct drover_call *call)
     return drover_return_string(call, "finished", 8);
 }
 
+static int hang(struct drover_call *call)
+{
+    (void)call;
+    for (;;)
+        pause();
+}
+
 static int count(struct drover_call *call)
 {
     char text[32];
@@ -254,29 +261,13 @@ static void fini(void *state)
     fflush(stdout);
 }
 
-static const struct drover_function functions[] = {{"echo", echo},
-                                                   {"twice", twice},
-                                                   {"typed", typed},
-                                                   {"say", say},
-                                                   {"print", print},
-                                                   {"advance", advance},
-                                                   {"who", who},
-                                                   {"wait", wait_for_kill},
-                                                   {"stubborn", stubborn},
-                                                   {"count", count},
-                                                   {"pid", pid},
-                                                   {"not_json", not_json},
-                                                   {"large", large},
-                                                   {"silent", silent},
-                                                   {"crash", crash},
-                                                   {"exit", stop_program},
-                                                   {"abort", give_up},
-                                                   {"killed", killed},
-                                                   {"kill_group", kill_group},
-                                                   {"scribble", scribble},
-                                                   {"family", family},
-                                                   {"memory", memory},
-                                                   {NULL, NULL}};
+static const struct drover_function functions[] = {
+    {"echo", echo},         {"twice", twice},     {"typed", typed},   {"say", say},
+    {"print", print},       {"advance", advance}, {"who", who},       {"wait", wait_for_kill},
+    {"stubborn", stubborn}, {"hang", hang},       {"count", count},   {"pid", pid},
+    {"not_json", not_json}, {"large", large},     {"silent", silent}, {"crash", crash},
+    {"exit", stop_program}, {"abort", give_up},   {"killed", killed}, {"kill_group", kill_group},
+    {"scribble", scribble}, {"family", family},   {"memory", memory}, {NULL, NULL}};
 
 #ifdef MODULE_NO_TABLE
 #define MODULE_TABLE other_table
