@@ -43,7 +43,7 @@ BUILDS = {"build": "", "build-asan": "address", "build-tsan": "thread", "build-f
 COMPILERS = {"build-fuzz": "clang"}  # libFuzzer is clang's
 BUDGET_MINUTES = 60  # for everything, on a cold machine of two cores: nothing built, no cache
 BUDGET = {  # seconds there, what has to be built included
-    "lint": 300, "unit": 150, "unit-asan": 240, "unit-tsan": 240, "runner": 160, "coverage": 180, "json": 60, "fuzz": 240,
+    "lint": 300, "unit": 150, "unit-asan": 240, "unit-tsan": 240, "runner": 220, "runner-asan": 60, "coverage": 180, "json": 60, "fuzz": 240,
     "api": 240, "api-asan": 240, "api-tsan": 120, "cli": 120, "conformance": 90, "fault": 660, "demo": 60,
 }
 SIMULATION_SEEDS = 10000
@@ -333,7 +333,9 @@ SUITES = {
     "unit": ("units and contracts in C", lambda s: cmocka(s, "build")),
     "unit-asan": ("the same under ASan and UBSan", lambda s: cmocka(s, "build-asan")),
     "unit-tsan": ("the same under TSan", lambda s: cmocka(s, "build-tsan")),
-    "runner": ("the Python runner alone", lambda s: pytest(s, "tests/runner", 600, processes=2)),
+    "runner": ("the runners alone", lambda s: pytest(s, "tests/runner", 900, processes=2)),
+    "runner-asan": ("the native runner under ASan and UBSan",
+                    lambda s: pytest(s, "tests/runner/test_native.py", 600, "build-asan")),
     "coverage": ("every branch of states, leases and fences", run_coverage),
     "json": ("our JSON reader against Python's", run_json),
     "fuzz": ("made-up inputs from outside, under ASan and UBSan", run_fuzz),

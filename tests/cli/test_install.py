@@ -29,6 +29,16 @@ def works(root, tmp_path):
     ran = subprocess.run([drover, "run", root / "share/drover/examples/hello", "run", "--input", '{"name": "Ada"}',
                           "--python", sys.executable], env=env, capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 0 and json.loads(ran.stdout) == {"text": "Hello, Ada!"}, ran.stderr
+    if shutil.which("node"):
+        words = subprocess.run([drover, "run", root / "share/drover/examples/node-words", "words", "-i", '{"text": "a b a"}'],
+                               env=env, capture_output=True, text=True, timeout=120, check=False)
+        assert words.returncode == 0 and json.loads(words.stdout)[0] == {"word": "a", "count": 2}, words.stderr
+    example = tmp_path / "native"
+    shutil.copytree(root / "share/drover/examples/native-image-size", example)
+    subprocess.run(["make", "-s", "-C", example, f"DROVER_INCLUDE={root}/include"], check=True)
+    primes = subprocess.run([drover, "run", example, "primes", "-i", '{"to": 100}'], env=env, capture_output=True, text=True,
+                            timeout=120, check=False)
+    assert primes.returncode == 0 and json.loads(primes.stdout) == 25, primes.stderr
     assert (root / "share/man/man1/drover.1").exists() or (root / "share/man/man1/drover.1.gz").exists()
     assert (root / "share/bash-completion/completions/drover").read_text().startswith("# bash completion")
 

@@ -36,7 +36,8 @@ def start(runner_folder, build_module):
 
     def begin(*flags, folder=None):
         program = os.path.join(runner_folder, "drover-run-native")
-        agent = Agent(runner_folder, folder or build_module(*flags), command=[program])
+        agent = Agent(runner_folder, folder or build_module(*flags), command=[program],
+                      env={"ASAN_OPTIONS": "handle_segv=0:handle_abort=0"})  # crashes are what is tested
         agents.append(agent)
         return agent
 
