@@ -325,6 +325,21 @@ static void tags_are_what_git_takes(void **state)
     }
 }
 
+static void entry_points_choose_a_runner(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *entry;
+        enum module_runner runner;
+    } cases[] = {
+        {"main.py", MODULE_PYTHON},    {"main", MODULE_PYTHON},     {"so", MODULE_PYTHON},
+        {"a.so.py", MODULE_PYTHON},    {"lib/f.so", MODULE_NATIVE}, {"main.js", MODULE_NODE},
+        {"src/main.mjs", MODULE_NODE}, {"main.cjs", MODULE_NODE},   {"main.json", MODULE_PYTHON}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(module_runner(str_of(cases[i].entry)), cases[i].runner);
+    assert_int_equal(module_runner(STR_NONE), MODULE_PYTHON);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +353,7 @@ int main(void)
         TEST(codebases_are_checked),
         TEST(credentials_are_two_texts),
         TEST(tags_are_what_git_takes),
+        TEST(entry_points_choose_a_runner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
