@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -270,7 +271,7 @@ static void end_process(struct execution *self)
     struct relay *relay = self->relay;
     struct rusage usage;
     int status = 0;
-    family_kill(self->pid);
+    kill(self->pid, SIGKILL);
     while (wait4(self->pid, &status, 0, &usage) < 0 && errno == EINTR)
         ;
     self->reaped = true;

@@ -5,16 +5,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 
-#define ROUNDS     200  // of killing what keeps forking
-#define DEPTH_MOST 200
+#define ROUNDS 1000  // of killing what keeps forking
 
 static void read_file(const char *path, struct buf *out)
 {
@@ -44,17 +41,6 @@ static void children_of(pid_t pid, struct buf *out)
     closedir(tasks);
 }
 
-static bool is_zombie(pid_t pid)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    _cleanup_buf_ struct buf stat = BUF_INIT(4096);
-    read_file(path, &stat);
-    buf_add_char(&stat, '\0');
-    const char *name_end = strrchr(stat.at, ')');
-    return !name_end || name_end[1] == '\0' || name_end[2] == 'Z';
-}
-
 static bool next_pid(struct str *rest, pid_t *pid)
 {
     int64_t number;
@@ -81,30 +67,6 @@ bool family_has(const struct buf *children, pid_t pid)
     return false;
 }
 
-// Gives the number of descendants that were alive.
-static int kill_descendants(pid_t pid, int depth)
-{
-    _cleanup_buf_ struct buf list = BUF_INIT(1 << 20);
-    int alive = 0;
-    children_of(pid, &list);
-    struct str rest = buf_str(&list);
-    for (pid_t child; depth < DEPTH_MOST && next_pid(&rest, &child);) {
-        alive += kill_descendants(child, depth + 1);
-        if (is_zombie(child))
-            continue;
-        kill(child, SIGKILL);
-        alive++;
-    }
-    return alive;
-}
-
-void family_kill(pid_t pid)
-{
-    for (int round = 0; round < ROUNDS && kill_descendants(pid, 0) > 0; round++)
-        ;
-    kill(pid, SIGKILL);
-}
-
 void family_sweep(bool (*known)(void *arg, pid_t pid), void *arg)
 {
     bool found = true;
@@ -115,7 +77,7 @@ void family_sweep(bool (*known)(void *arg, pid_t pid), void *arg)
         for (pid_t child; next_pid(&rest, &child);) {
             if (known(arg, child))
                 continue;
-            family_kill(child);
+            kill(child, SIGKILL);  // what it has started comes to us: the next round's
             waitpid(child, NULL, 0);
             found = true;
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// runner/native/family: ends an execution's process with all that descends from it. Each such
-// process is the subreaper of its own family, so that nobody in it gets away by a second fork.
+// runner/native/family: ends all that an execution's process has started. This process is a
+// subreaper, and so is each execution's of its own family: whoever is left when that has died comes
+// here, and nobody else does.
 #ifndef DROVER_RUNNER_NATIVE_FAMILY_H
 #define DROVER_RUNNER_NATIVE_FAMILY_H
 
@@ -13,11 +14,7 @@
 struct buf family_children(void);
 bool family_has(const struct buf *children, pid_t pid);
 
-// Kills all descendants of pid, then pid itself, which stays to be reaped.
-void family_kill(pid_t pid);
-
-// Kills and reaps children of this process, and theirs, that `known` does not know: orphans of an
-// execution whose process died before them.
+// Kills and reaps the children of this process that `known` does not know, and what they leave.
 void family_sweep(bool (*known)(void *arg, pid_t pid), void *arg);
 
 #endif
