@@ -97,6 +97,14 @@ static int fork_child(struct execution *self)
     return failed;
 }
 
+static atomic_bool *share_flag(void)
+{
+    void *at = mmap(NULL, SHARED, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED)
+        return NULL;
+    return at;
+}
+
 void execution_start(struct relay *relay, struct run *run)
 {
     struct execution *self = mem_alloc(sizeof(*self));
@@ -111,9 +119,8 @@ void execution_start(struct relay *relay, struct run *run)
     list_push_back(&relay->executions, &self->node);
     relay->count++;
     run->started = report_now();
-    void *shared = mmap(NULL, SHARED, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    self->cancelled = shared == MAP_FAILED ? NULL : shared;
-    if (shared != MAP_FAILED && fork_child(self) == 0)
+    self->cancelled = share_flag();
+    if (self->cancelled && fork_child(self) == 0)
         return;
     fail(self, "ProcessError",
          arena_printf(run->arena, "no process could be started for the execution: %s",
