@@ -256,6 +256,14 @@ static void write_line(struct json_writer *out, const struct log_line *line)
     json_w_object_end(out);
 }
 
+// Of a page in descending order: where whoever has shown its lines goes on with newer ones.
+static void write_newest(struct log_call *log, struct json_writer *out)
+{
+    struct log_checkpoint at = log->at;
+    at.seq = at.end_given ? -1 : log->read.lines[0].seq;
+    json_w_pair_str(out, "newest", log_checkpoint_text(&at, log->call->op.arena));
+}
+
 static void finish(struct log_call *log, bool stop)
 {
     struct call *call = log->call;
@@ -272,6 +280,8 @@ static void finish(struct log_call *log, bool stop)
         write_line(out, &read->lines[i]);
     json_w_array_end(out);
     json_w_pair_str(out, "checkpoint", log_checkpoint_text(&log->at, call->op.arena));
+    if (log->descending && read->count > 0)
+        write_newest(log, out);
     json_w_pair_bool(out, "stop", stop);
     if (log->executions.count > 0) {
         json_w_pair_bool(out, "ended", stop && log->drained);
@@ -340,7 +350,7 @@ static void on_any_line(void *arg, struct logs_read *read)
 static void finish_or_end(struct log_call *log)
 {
     bool plain = !log->at.text.at && !log->function_name.at && !log->replica_id.at &&
-                 log->at.level <= LINE_INFO && !log->descending && log->end_line.at >= log->start &&
+                 log->at.level <= LINE_INFO && log->end_line.at >= log->start &&
                  log->end_line.at <= log->at.end;
     if (log->executions.count != 1 || !log->drained || log->lost || log->at.end_given || !plain) {
         finish(log, true);

@@ -58,6 +58,8 @@ int log_read(struct cli *cli, struct log_reader *reader, void (*each)(void *arg,
         return -1;
     if (json_get(answer, "checkpoint", &value) && !str_eq(value.text, reader->checkpoint))
         reader->checkpoint = arena_copy(cli->own_arena, value.text);
+    if (!reader->newest.at && json_get(answer, "newest", &value))
+        reader->newest = arena_copy(cli->own_arena, value.text);
     *stop = json_get(answer, "stop", &value) && value.type == JSON_TRUE;
     json_get(answer, "logs", &lines);
     for (struct json_iter it = json_each(lines); json_next(&it, &key, &line);)

@@ -24,7 +24,7 @@ struct showing {
     bool many;    // of several executions
     bool first;   // of a JSON array
     bool failed;  // stdout takes no more
-    // --tail: the last lines, newest first; afterwards those that following may meet again
+    // --tail: the last lines, newest first
     struct str *tail;
     size_t tail_count, tail_most;
 };
@@ -44,24 +44,7 @@ static void print(struct showing *showing, struct json line)
     showing->first = false;
 }
 
-// Whether --tail has shown it: the reader begins again at the time of the last line that it showed.
-static bool shown_before(struct showing *showing, struct json line)
-{
-    for (size_t i = 0; i < showing->tail_count; i++) {
-        if (showing->tail[i].at && str_eq(showing->tail[i], line.text)) {
-            showing->tail[i] = STR_NONE;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void on_line(void *arg, struct json line)
-{
-    struct showing *showing = arg;
-    if (!shown_before(showing, line))
-        print(showing, line);
-}
+static void on_line(void *arg, struct json line) { print(arg, line); }
 
 static void on_tail(void *arg, struct json line)
 {
@@ -70,29 +53,25 @@ static void on_tail(void *arg, struct json line)
         showing->tail[showing->tail_count++] = arena_copy(showing->cli->own_arena, line.text);
 }
 
-// Reads the last lines backwards and prints them forwards.
+// Reads the last lines backwards and prints them forwards; what follows goes on behind the newest.
 static int show_tail(struct showing *showing, struct err *err)
 {
     struct cli *cli = showing->cli;
     struct log_reader back = showing->reader;
-    int64_t newest;
     bool stop = false;
     back.descending = true;
     back.follow = false;
     showing->tail = arena_array_of(cli->own_arena, struct str, showing->tail_most);
-    while (!stop && showing->tail_count < showing->tail_most) {
+    // With --tail 0 one line is read all the same, for its place.
+    do {
         size_t left = showing->tail_most - showing->tail_count;
-        back.size = left < PAGE_MOST ? (int64_t)left : PAGE_MOST;
+        back.size = left == 0 ? 1 : left < PAGE_MOST ? (int64_t)left : PAGE_MOST;
         if (log_read(cli, &back, on_tail, showing, &stop, err))
             return -1;
-    }
+    } while (!stop && (showing->tail_count < showing->tail_most || !back.newest.at));
     for (size_t i = showing->tail_count; i > 0; i--)
         print(showing, json_of(showing->tail[i - 1]));
-    if (showing->tail_count > 0 &&
-        time_parse(json_text(json_of(showing->tail[0]), "timestamp", cli->arena), &newest))
-        showing->reader.start = newest;
-    else if (!showing->reader.start)
-        showing->reader.start = clock_wall(clock_system());
+    showing->reader.checkpoint = back.newest;
     return 0;
 }
 
@@ -182,7 +161,7 @@ static int run(struct cli *cli)
         return cli_fail(cli, &err);
     if (cli->output == OUTPUT_JSON)
         cli_print(cli, "[");
-    if (options->tail >= 0 && show_tail(&showing, &err))
+    if ((options->tail > 0 || (options->tail == 0 && options->follow)) && show_tail(&showing, &err))
         return cli_fail(cli, &err);
     if ((options->tail < 0 || options->follow) && show_all(&showing, &err))
         return cli_fail(cli, &err);

@@ -13,6 +13,7 @@ struct log_reader {
     bool follow, system, descending;
     int64_t size;           // lines of a page; 0: as many as the server gives
     struct str checkpoint;  // JSON, in cli->own_arena; absent: at the beginning
+    struct str newest;      // of a descending reader: the checkpoint to follow its first line from
 };
 
 // Reads a page and hands each line to `each`. *stop: there is nothing more. With follow the server

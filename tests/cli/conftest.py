@@ -41,6 +41,11 @@ class ServiceRunner:
             time.sleep(0.05)
         return to
 
+    def burst(self, lines: int, then: float = 0):
+        print("\\n".join(f"line {number}" for number in range(lines)), flush=True)
+        time.sleep(then)
+        print("after", flush=True)
+
     def fail(self, text: str):
         raise ValueError(text)
 

@@ -167,6 +167,23 @@ def test_logs_of_an_execution_end_with_it(cli, service):
     assert cli.good("logs", identity, "--until", "1h").out == ""
 
 
+def test_the_tail_of_lines_of_one_moment_is_followed_in_order(cli, service):
+    identity = cli.good("exec", service, "burst", "lines=50", "then=3").out.strip()
+    harness.wait_for("its lines are there", lambda: len(cli.good("logs", identity).lines) == 50)
+    running = cli.good("logs", identity, "-n", 3, "-f").lines
+    every = cli.good("logs", identity).lines
+    assert len(every) == 52 and every[-1].endswith("[Done] Executing function.")
+    assert running == every[47:]
+    for tail in (0, 1, 3, 40, 60):
+        assert cli.good("logs", identity, "-n", tail, "-f").lines == every[52 - min(tail, 52):]
+    silent = cli.good("exec", service, "echo", "value=1", "--wait", "-o", "json").json["id"]
+    done = cli.good("logs", silent).lines
+    assert len(done) == 1 and "[Done]" in done[0]
+    assert cli.good("logs", silent, "-n", 3).lines == done
+    assert cli.good("logs", silent, "-n", 1, "-f").lines == done
+    assert cli.good("logs", silent, "-n", 0, "-f").lines == []
+
+
 def test_logs_of_a_service_go_on_until_ctrl_c(cli, service, interrupt):
     before = cli.good("exec", service, "run", "name=before", "--wait")
     assert before.code == 0
