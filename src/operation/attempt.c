@@ -239,10 +239,13 @@ int execution_attempt_ended(struct op *op, const struct attempt_end *end, struct
     if (rerun && !execution.to_terminate && attempts < most)
         return requeue(op, &execution, end, attempts, err);
 
-    struct str message = arena_printf(op->arena, STR_FMT "%s", STR_ARG(end->reason),
+    // Behind the first line: an agent's last words follow it.
+    struct str words = end->reason, first = str_cut(&words, '\n');
+    struct str message = arena_printf(op->arena, STR_FMT "%s%s" STR_FMT, STR_ARG(first),
                                       execution.to_terminate ? " (it was to be terminated)"
                                       : rerun                ? " (no attempts are left)"
-                                                             : "");
+                                                             : "",
+                                      words.len > 0 ? "\n" : "", STR_ARG(words));
     struct execution_result result = {
         .id = execution.id,
         .status = execution.to_terminate ? STR("terminated") : STR("failed"),

@@ -38,6 +38,28 @@ static struct str last_line(struct str text)
     return last;
 }
 
+// A message as people wrote it: further lines are indented. Of a traceback the last line says most.
+static struct str message_lines(struct arena *arena, struct str text)
+{
+    _cleanup_buf_ struct buf lines = BUF_INIT(2 * LINE_MAX);
+    if (str_starts(text, STR("Traceback (")))
+        return last_line(text);
+    for (struct str rest = text; rest.at && rest.len > 0;) {
+        struct str line = str_trim(str_cut(&rest, '\n'));
+        if (line.len == 0)
+            continue;
+        if (lines.len > 0)
+            buf_add_cstr(&lines, "\n  ");
+        size_t left = lines.len < WORDS_MAX ? WORDS_MAX - lines.len : 0;
+        buf_add(&lines, line.at, line.len < left ? line.len : left);
+        if (line.len > left) {
+            buf_add_cstr(&lines, " …");
+            break;
+        }
+    }
+    return arena_copy(arena, buf_str(&lines));
+}
+
 static struct str first_line(struct str text)
 {
     struct str rest = text, first = str_trim(str_cut(&rest, '\n'));
@@ -251,7 +273,7 @@ static void explain_ended(const struct explain_execution *in, struct explain *ou
             span_text(out->arena, execution->ended_at - execution->started_at),
             STR_ARG(execution->replica_id));
     if (!str_is(execution->status, "success") && why.len)
-        say(out, "The reason: " STR_FMT, STR_ARG(last_line(why)));
+        say(out, "The reason: " STR_FMT, STR_ARG(message_lines(out->arena, why)));
     if (execution->attempts != INT_NONE && execution->attempts > 1)
         say(out, "%lld attempts were counted, %lld are allowed", (long long)execution->attempts,
             execution->max_attempts == INT_NONE ? 0 : (long long)execution->max_attempts);

@@ -17,8 +17,10 @@ CODE = """
             time.sleep(seconds)
         def fail(self):
             raise ValueError("no luck today")
+        def fail_at_length(self):
+            raise ValueError("no luck today\\nand none\\n\\n  tomorrow")
 """
-FUNCTIONS = {"run": {}, "fail": {}, "nap": {"seconds": "Number", "mark": "String"}}
+FUNCTIONS = {"run": {}, "fail": {}, "fail_at_length": {}, "nap": {"seconds": "Number", "mark": "String"}}
 BROKEN = """
     raise RuntimeError("this module never loads")
 """
@@ -74,6 +76,9 @@ def test_ended(api, plain, server, tmp_path):
     identity = api.run(service, "fail")["id"]
     text = why(api, "executions", identity)
     assert "It ended with failed" in text and "no luck today" in text
+    identity = api.run(service, "fail_at_length")["id"]
+    said = next(one for one in api.get(f"/executions/{identity}/why")["sentences"] if "reason" in one)
+    assert said.endswith("no luck today\n  and none\n  tomorrow"), said
     mark = tmp_path / "mark"
     identity = api.execute(service, "nap", {"seconds": 2, "mark": str(mark)})["id"]
     harness.wait_for("it started", mark.exists)

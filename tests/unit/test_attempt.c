@@ -359,7 +359,7 @@ static void ends(struct op *op, struct execution x, bool counted, const char *st
     put(op, x);
     ending = (struct attempt_end){.ref = {.id = X, .fence = 5},
                                   .replica_id = STR("r1"),
-                                  .reason = STR("it died"),
+                                  .reason = STR("it died\nlast words"),
                                   .counted = counted};
     if (run_end(op, &err))
         fail_msg("%s", err.message);
@@ -376,8 +376,7 @@ static void on_reset_decides_after_a_death(struct op *op)
     ends(op, x, true, "rerun", 1);
     x.attempts = 1;  // the default is two attempts
     ends(op, x, true, "failed", 2);
-    size_t at;
-    assert_true(str_find(row(op).status_message, STR("no attempts are left"), &at));
+    assert_true(str_is(row(op).status_message, "it died (no attempts are left)\nlast words"));
     x.max_attempts = 5;
     ends(op, x, true, "rerun", 2);
     x.to_terminate = true;
@@ -387,7 +386,7 @@ static void on_reset_decides_after_a_death(struct op *op)
     ends(op, x, false, "terminated", 1);
     put_service(op, "failed");
     ends(op, blank("in-progress", 5), true, "failed", 1);
-    assert_true(str_is(row(op).status_message, "it died"));
+    assert_true(str_is(row(op).status_message, "it died\nlast words"));
 }
 
 static void an_old_end_changes_nothing(struct op *op)
