@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // drover cancel, drover rerun: one execution, several, or all that a selection finds.
+#include "base/clock.h"
 #include "cli/executions.h"
 #include "cli/lookup.h"
 #include "cli/page.h"
 #include "cli/selection.h"
 #include "cli/step.h"
 #include "cli/verbs.h"
+#include "model/execution.h"
 
 struct rerun_options {
     struct selection selection;
@@ -33,6 +35,30 @@ static bool nothing_done(const struct action *action, struct json execution)
            json_bool(value, &to_terminate) && !to_terminate;
 }
 
+// One that runs ends when its function heeds its kill event, or when its service's drainTime is
+// over.
+static void tell_asked(struct cli *cli, const struct action *action, struct json execution)
+{
+    struct str id = lookup_id(execution, cli->arena);
+    struct str service_id = json_text(execution, "serviceId", cli->arena);
+    struct err ignored = ERR_INIT;
+    struct json service, value;
+    char latest[TIME_TEXT_SIZE];
+    int64_t drain_s;
+    if (action != &cancel || !str_is(execution_status(execution, cli->arena), "in-progress") ||
+        cli_get(cli, cli_path(cli, "/services/{}", arena_cstr(cli->arena, service_id)), &service,
+                &ignored) ||
+        !json_get(service, "drainTime", &value) || !json_int(value, &drain_s)) {
+        cli_say(cli, "%s " STR_FMT ".", action->did, STR_ARG(id));
+        return;
+    }
+    if (drain_s == 0)
+        drain_s = EXECUTION_CANCEL_GRACE_S;
+    time_format(clock_wall(clock_system()) + drain_s * 1000, latest);
+    cli_say(cli, "%s " STR_FMT "; if it does not end by itself, it is ended by force by %s.",
+            action->did, STR_ARG(id), latest);
+}
+
 // Each on its own; one that fails does not keep the others from it. The first failure's code.
 static int act_named(struct cli *cli, const struct action *action)
 {
@@ -56,7 +82,7 @@ static int act_named(struct cli *cli, const struct action *action)
         else if (nothing_done(action, execution))
             cli_say(cli, "%s had ended; nothing was done.", cli->args[i]);
         else
-            cli_say(cli, "%s %s.", action->did, cli->args[i]);
+            tell_asked(cli, action, execution);
     }
     return code;
 }
@@ -182,8 +208,9 @@ static const struct verb verbs[] = {
      .arguments = "[EXECUTION…]",
      .group = GROUP_RUN,
      .summary = "stop executions",
-     .about = "One that is queued ends at once; one that runs is asked to stop. By id, or all open "
-              "ones that the options choose.",
+     .about = "One that is queued ends at once; one that runs is asked to stop, and ended by force "
+              "when its service's drainTime is over. By id, or all open ones that the options "
+              "choose.",
      .options = options,
      .option_count = COUNT,
      .options_size = sizeof(struct rerun_options),

@@ -172,9 +172,10 @@ int execution_progress(struct op *op, const struct dispatch_progress *progress,
     entry.timestamp = progress->at;
     if (tx_insert(op->tx, &execution_status_entity, &entry, err))
         return -1;
-    if (execution.started_at == INT_NONE)
+    bool again = str_is(execution.status, "rerun");
+    if (again || execution.started_at == INT_NONE)
         execution.started_at = progress->at;
-    if (str_is(execution.status, "rerun"))
+    if (again)
         execution.status_message = STR_NONE;  // that was of the attempt before
     execution.status = STR("in-progress");
     execution.fence = progress->ref.fence;

@@ -30,6 +30,7 @@ struct lease {
     bool again;      // it was asked for anew meanwhile: queued when this lease ends
     bool to_terminate;
     int64_t told_at;               // mono ms: when the agent was last told to terminate it
+    int64_t asked_at;              // wall ms: when it was first told so
     int64_t fence, deadline;       // mono ms
     int64_t started_at;            // wall ms
     int64_t attempts;              // this one included

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "model/execution.h"
 #include "model/status.h"
 
 #define WORDS_MAX 300  // bytes of an error in a sentence
@@ -214,11 +215,40 @@ static int64_t timeout_of(const struct explain_execution *in)
     return in->of->service ? in->of->service->execution_timeout : INT_NONE;
 }
 
+// When it is ended whatever its function does; since: when it started, INT_NONE: unknown.
+static void explain_end(const struct explain_execution *in, int64_t since, struct explain *out)
+{
+    const struct service *service = in->of->service;
+    int64_t timeout_s = timeout_of(in);
+    int64_t drain_s = service && service->drain_time > 0 ? service->drain_time
+                                                         : EXECUTION_CANCEL_GRACE_S;
+    int64_t over_at = timeout_s != INT_NONE && since != INT_NONE ? since + timeout_s * 1000
+                                                                 : INT64_MAX;
+    int64_t forced_at = INT64_MAX;
+    if (in->execution->to_terminate && service) {
+        // Each is the time of the asking or later: a restart moves the one, progress the other.
+        int64_t asked_at = in->execution->updated_at;
+        if (in->look.asked_at > 0 && in->look.asked_at < asked_at)
+            asked_at = in->look.asked_at;
+        forced_at = asked_at + drain_s * 1000;
+    }
+    if (in->execution->to_terminate)
+        say(out, "It was asked to end: its function has to look at its kill event");
+    if (forced_at < over_at)
+        say(out, "If it does not end by itself, it is ended by force at %s (drainTime, %lld s)",
+            time_text(out->arena, forced_at), (long long)drain_s);
+    else if (over_at < INT64_MAX)
+        say(out, "Its time (executionTimeout, %lld s) is over at %s", (long long)timeout_s,
+            time_text(out->arena, over_at));
+}
+
 static void explain_running(const struct explain_execution *in, struct explain *out)
 {
     const struct execution *execution = in->execution;
-    int64_t now = in->of->now, timeout_s = timeout_of(in);
-    int64_t since = in->look.started_at > 0 ? in->look.started_at : execution->started_at;
+    int64_t now = in->of->now;
+    // A lease that was taken over at a restart of the server is younger than what runs.
+    bool noted = str_is(execution->status, "in-progress") && execution->started_at != INT_NONE;
+    int64_t since = !noted && in->look.started_at > 0 ? in->look.started_at : execution->started_at;
     struct str agent = in->look.replica_id.at ? in->look.replica_id : execution->replica_id;
     if (in->look.place == INSPECT_ORPHAN) {
         say(out,
@@ -234,11 +264,7 @@ static void explain_running(const struct explain_execution *in, struct explain *
     say(out, "It runs in agent " STR_FMT " since %s, for %s", STR_ARG(agent),
         since == INT_NONE ? "just now" : time_text(out->arena, since),
         span_text(out->arena, since == INT_NONE ? 0 : now - since));
-    if (execution->to_terminate)
-        say(out, "It was asked to end: its function has to look at its kill event");
-    if (timeout_s != INT_NONE && since != INT_NONE)
-        say(out, "Its time (executionTimeout, %lld s) is over at %s", (long long)timeout_s,
-            time_text(out->arena, since + timeout_s * 1000));
+    explain_end(in, since, out);
 }
 
 static void explain_queued(const struct explain_execution *in, struct explain *out)

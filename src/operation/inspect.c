@@ -48,6 +48,7 @@ void inspect_execution(struct dispatch *d, struct str id, struct arena *arena,
         out->place = lease->state == LEASE_ENDING || !lease->agent ? INSPECT_ENDING
                                                                    : INSPECT_LEASED;
         out->started_at = lease->started_at;
+        out->asked_at = lease->asked_at;
         out->again = lease->again;
         if (lease->agent)
             out->replica_id = arena_copy(arena, str_of(lease->agent->replica_id));

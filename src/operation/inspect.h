@@ -35,6 +35,7 @@ struct inspect_execution {
     enum inspect_place place;
     struct str replica_id;
     int64_t started_at;  // wall ms
+    int64_t asked_at;    // wall ms: when its agent was told to end it; 0: it was not
     bool again;          // it is queued when the lease has ended
 };
 void inspect_execution(struct dispatch *dispatch, struct str id, struct arena *arena,

@@ -60,6 +60,8 @@ void lease_drop(struct dispatch *d, struct lease *lease)
 
 void lease_terminate(struct dispatch *d, struct lease *lease)
 {
+    if (!lease->to_terminate)
+        lease->asked_at = clock_wall(d->config.platform->clock);
     lease->to_terminate = true;
     lease->told_at = dispatch_now(d);
     if (!lease->agent)

@@ -51,6 +51,37 @@ def test_queued_and_running(api, plain, tmp_path):
         api.finished(identity)
 
 
+def sentence(api, identity, words):
+    return next((one for one in api.get(f"/executions/{identity}/why")["sentences"] if words in one), None)
+
+
+def test_its_latest_end_stays_over_a_restart_of_the_server(own_server, unique, tmp_path):
+    server, api = own_server()
+    project = api.post("/projects", {"name": "times"})["id"]
+    service = harness.deploy_plain(api, project, unique("slow"), CODE, FUNCTIONS, executionTimeout=500, drainTime=300)["id"]
+    api.ready(service)
+    mark = tmp_path / "mark"
+    identity = api.execute(service, "nap", {"seconds": 90, "mark": str(mark)})["id"]
+    harness.wait_for("it is seen to run", lambda: api.execution(identity)["latestStatus"]["status"] == "in-progress")
+    before = sentence(api, identity, "executionTimeout, 500 s) is over at")
+    server.kill()
+    server.start()
+    harness.wait_for("its agent has spoken", lambda: sentence(api, identity, "It runs in agent"))
+    assert before and sentence(api, identity, "executionTimeout, 500 s) is over at") == before
+    api.post(f"/executions/{identity}/terminate")
+    forced = sentence(api, identity, "ended by force at")
+    assert forced and "drainTime, 300 s" in forced and not sentence(api, identity, "executionTimeout")
+    server.kill()
+    server.start()
+    harness.wait_for("its agent has spoken", lambda: sentence(api, identity, "It runs in agent"))
+    assert milliseconds(sentence(api, identity, "ended by force at")) - milliseconds(forced) <= 1000
+    api.delete(f"/services/{service}?force=true")
+
+
+def milliseconds(text):
+    return harness.milliseconds(text.split(" at ")[1].split(" ")[0])
+
+
 def test_paused(api, plain):
     service = plain(CODE, FUNCTIONS)
     api.post(f"/services/{service['id']}/stop")

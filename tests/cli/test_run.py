@@ -144,6 +144,14 @@ def test_cancel_and_rerun_by_id(cli, api, service):
     assert "ended executions alone" in cli.bad(2, "rerun", "--status", "in-progress", "-y")
 
 
+def test_cancel_says_when_it_ends_at_the_latest(cli, api, service):
+    identity = cli.good("exec", service, "count", "to=200").out.strip()
+    harness.wait_for("it runs", lambda: api.execution(identity)["latestStatus"]["status"] == "in-progress")
+    said = cli.good("cancel", identity).err
+    assert re.search(identity + r"; if it does not end by itself, it is ended by force by \d{4}-", said), said
+    assert api.finished(identity)
+
+
 def test_many_need_a_yes(cli, service):
     cli.good("exec", service, "run", "--wait")
     assert "--yes" in cli.bad(2, "rerun", "-s", service, "--status", "success")
