@@ -12,8 +12,10 @@
 #define CONNECT_MS 5000L
 #define ANSWER_MAX ((size_t)512 << 20)
 #define POLL_MS    80
-#define TRIES      4      // of what the server is too busy for
-#define AWAY_MS    60000  // how long a server may be away while something is followed
+#define TRIES      4       // of what the server is too busy for
+#define SILENCE_MS 30000   // the server holds no call for longer than 10 s
+#define STREAM_MS  300000  // a file has to be read, checked and stored before there is an answer
+#define AWAY_MS    60000   // how long a server may be away while something is followed
 
 struct link {
     CURLM *multi;
@@ -46,7 +48,15 @@ struct transfer {
     char error[CURL_ERROR_SIZE];
     struct curl_slist *headers;
     curl_mime *mime;
+    curl_off_t moved;  // bytes, both ways
+    int64_t moved_at;  // mono ms
+    bool silent;       // nothing moved for too long
 };
+
+static int64_t silence_limit(const struct link_request *request)
+{
+    return request->path || request->sink ? STREAM_MS : SILENCE_MS;
+}
 
 static size_t on_body(char *at, size_t size, size_t count, void *arg)
 {
@@ -64,11 +74,16 @@ static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_o
                        curl_off_t up)
 {
     struct transfer *transfer = arg;
+    int64_t now = clock_mono(clock_system());
     (void)down_total;
-    (void)down;
     if (transfer->mime && up_total > 0)
         step_bar(transfer->cli, up, up_total);
-    return 0;
+    if (up + down != transfer->moved) {
+        transfer->moved = up + down;
+        transfer->moved_at = now;
+    }
+    transfer->silent = now - transfer->moved_at > silence_limit(transfer->request);
+    return transfer->silent;
 }
 
 static void add_header(struct transfer *transfer, struct str name, struct str value)
@@ -165,7 +180,7 @@ static int no_answer(const struct cli *cli, const struct link_request *request,
 {
     struct str rest = str_of(request->url), base = rest;
     size_t at;
-    if (code == CURLE_ABORTED_BY_CALLBACK)
+    if (code == CURLE_ABORTED_BY_CALLBACK && !transfer->silent)
         return err_set(err, ERR_TIMEOUT, "interrupted");
     if (transfer->body.over)
         return err_set(err, ERR_TOO_LARGE, "The answer is larger than 512 MiB, the limit");
@@ -176,6 +191,11 @@ static int no_answer(const struct cli *cli, const struct link_request *request,
         size_t host = str_cut(&rest, '/').len;
         base.len = at + 3 + host;
     }
+    if (transfer->silent)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "The server at " STR_FMT " took the request but said nothing for %lld s; it "
+                       "may be done all the same",
+                       STR_ARG(base), (long long)(silence_limit(request) / 1000));
     const char *why = transfer->error[0] ? transfer->error : curl_easy_strerror(code);
     long error = 0;
     curl_easy_getinfo(cli->link->easy, CURLINFO_OS_ERRNO, &error);
@@ -188,7 +208,10 @@ static int no_answer(const struct cli *cli, const struct link_request *request,
 int link_send(struct cli *cli, const struct link_request *request, struct link_answer *out,
               struct err *err)
 {
-    struct transfer transfer = {.cli = cli, .request = request, .body = BUF_INIT(ANSWER_MAX)};
+    struct transfer transfer = {.cli = cli,
+                                .request = request,
+                                .body = BUF_INIT(ANSWER_MAX),
+                                .moved_at = clock_mono(clock_system())};
     curl_off_t retry = 0;
     long status = 0;
     int rc = 0;

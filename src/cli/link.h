@@ -30,8 +30,8 @@ struct link_answer {
     int retry_after;  // seconds; 0: not said
 };
 
-// 0 when there was an answer, of any status. ERR_UNAVAILABLE says why there was none; ERR_TIMEOUT
-// when it was interrupted.
+// 0 when there was an answer, of any status. ERR_UNAVAILABLE says why there was none, also when
+// nothing moved for 30 s (with a file: 5 minutes); ERR_TIMEOUT when it was interrupted.
 MUST_CHECK int link_send(struct cli *cli, const struct link_request *request,
                          struct link_answer *out, struct err *err);
 

@@ -2,6 +2,7 @@
 """Logins, contexts, servers that are not there, keys that are wrong."""
 import json
 import os
+import socket
 import stat
 
 import pytest
@@ -111,6 +112,12 @@ def test_something_else_at_the_address(cli, tmp_path):
         said = cli.bad(1, "services", "--url", f"http://127.0.0.1:{page.server_port}", env={"DROVER_PROJECT": ""})
         assert "is not Drover's" in said
         page.shutdown()
+
+
+def test_a_server_that_says_nothing_is_given_up(cli):
+    with socket.create_server(("127.0.0.1", 0)) as stopped:
+        said = cli.bad(5, "services", env={"DROVER_URL": f"http://127.0.0.1:{stopped.getsockname()[1]}"}, timeout=300)
+    assert "took the request but said nothing for 30 s" in said
 
 
 def test_a_key_goes_only_where_it_belongs(stranger, server):
