@@ -90,7 +90,7 @@ int cli_hint(struct cli *cli, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    cli->hint = arena_copy(cli->arena, str_of(text)).at;
+    cli->hint = arena_copy(cli->own_arena, str_of(text)).at;
     return -1;
 }
 

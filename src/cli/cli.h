@@ -70,7 +70,8 @@ void cli_warn(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 // ── failing ──────────────────────────────────────────────────────────────────────────────────
 
-// The next step to name beside the error on its way. Returns -1. The first one given stays.
+// The next step to name beside the error on its way; kept over rounds. Returns -1. The first one
+// given stays.
 int cli_hint(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 // Prints "drover VERB: sentence" and the next step, returns the exit code of that kind of error.
 int cli_fail(struct cli *cli, const struct err *err);

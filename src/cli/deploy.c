@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // drover deploy FOLDER
 #include "base/clock.h"
+#include "cli/link.h"
 #include "cli/listing.h"
 #include "cli/lookup.h"
 #include "cli/push.h"
@@ -134,7 +135,7 @@ static int wait_ready(struct cli *cli, struct json service, struct err *err)
     struct arena *outer = cli->arena, *round = arena_new();
     struct str name = lookup_name(service, outer), id = lookup_id(service, outer);
     struct str version = json_text(service, "version", outer);
-    int64_t start = clock_mono(clock_system()), wanted = status_wanted(service);
+    int64_t start = clock_mono(clock_system()), wanted = status_wanted(service), good_at = start;
     _cleanup_buf_ struct buf took = BUF_INIT(64);
     int rc = 0;
     step_begin(cli, "Waiting for " STR_FMT, STR_ARG(name));
@@ -142,10 +143,14 @@ static int wait_ready(struct cli *cli, struct json service, struct err *err)
         struct replicas replicas;
         arena_reset(round);
         cli->arena = round;
+        *err = ERR_INIT;
         rc = status_replicas(cli, arena_cstr(round, id), version, &replicas, err);
+        if (rc && link_wait(cli, good_at, err))
+            continue;
         if (rc || replicas.ready >= wanted)
             break;
-        int64_t waited = clock_mono(clock_system()) - start;
+        good_at = clock_mono(clock_system());
+        int64_t waited = good_at - start;
         if (replicas.most_restarts >= GIVE_UP_AFTER)
             rc = gave_up(cli, name, &replicas, "does not start", err);
         else if (waited > options->timeout_ms)
@@ -160,9 +165,9 @@ static int wait_ready(struct cli *cli, struct json service, struct err *err)
     }
     cli->arena = outer;
     arena_free(round);
-    if (cli->interrupted)
-        cli_hint(cli, "It is deployed and goes on starting: `drover describe " STR_FMT "`",
-                 STR_ARG(name));
+    if (cli->interrupted || (rc && err->kind == ERR_UNAVAILABLE))
+        cli_hint(cli, "It is deployed and goes on starting%s: `drover describe " STR_FMT "`",
+                 cli->interrupted ? "" : " when the server is back", STR_ARG(name));
     if (rc)
         return rc;
     duration_text(clock_mono(clock_system()) - start, &took);

@@ -2,6 +2,7 @@
 // drover cancel, drover rerun: one execution, several, or all that a selection finds.
 #include "base/clock.h"
 #include "cli/executions.h"
+#include "cli/link.h"
 #include "cli/lookup.h"
 #include "cli/page.h"
 #include "cli/selection.h"
@@ -96,21 +97,27 @@ static int64_t spec_number(struct json command, const char *path)
     return json_path(command, str_of(path), &value) && json_int(value, &n) ? n : 0;
 }
 
-// Follows the command that does it, until it is over.
+// Follows the command that does it, until it is over; also over a restart of the server, at which
+// the command goes on by itself.
 static int follow(struct cli *cli, const struct action *action, struct json command, int64_t count,
                   struct err *err)
 {
     struct arena *outer = cli->arena, *round = arena_new();
     const char *id = arena_cstr(outer, lookup_id(command, outer));
     struct str status = STR("created"), message = STR("");
+    int64_t good_at = clock_mono(clock_system());
     int rc = 0;
     step_begin(cli, "%s %lld execution%s", action->doing, (long long)count, count == 1 ? "" : "s");
     for (;;) {
         arena_reset(round);
         cli->arena = round;
+        *err = ERR_INIT;
         rc = cli_get(cli, cli_path(cli, "/commands/{}", id), &command, err);
+        if (rc && link_wait(cli, good_at, err))
+            continue;
         if (rc)
             break;
+        good_at = clock_mono(clock_system());
         status = arena_copy(outer, json_text(command, "status", round));
         message = arena_copy(outer, json_text(command, "error.message", round));
         step_bar(cli, spec_number(command, "spec.done"), count);
@@ -118,10 +125,12 @@ static int follow(struct cli *cli, const struct action *action, struct json comm
             break;
         if (!cli_sleep(cli, 100)) {
             rc = err_set(err, ERR_TIMEOUT, "interrupted");
-            cli_hint(cli, "The command %s goes on at the server.", id);
             break;
         }
     }
+    if (rc && (cli->interrupted || err->kind == ERR_UNAVAILABLE))
+        cli_hint(cli, "The command %s goes on at the server%s; `drover executions` shows how far.",
+                 id, cli->interrupted ? "" : " when that is back");
     int64_t done = rc ? 0 : spec_number(command, "spec.done");
     cli->arena = outer;
     arena_free(round);

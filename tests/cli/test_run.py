@@ -235,3 +235,35 @@ def test_following_lives_through_a_restart_of_the_server(tmp_path, unique):
         events.communicate()
     finally:
         assert not server.close()
+
+
+def test_many_are_done_over_a_restart_of_the_server(tmp_path):
+    from conftest import CODE, Cli
+    server = harness.Server(tmp_path / "server").start()
+    try:
+        cli = Cli(tmp_path / "user", server.url, (server.data / "admin-key").read_text().strip())
+        (cli.folder / "hello").mkdir()
+        (cli.folder / "hello" / "main.py").write_text(CODE)
+        cli.good("deploy", "hello")
+        cli.good("pause", "hello")
+        api = harness.Api(server, (server.data / "admin-key").read_text().strip())
+        service = cli.good("services", "-o", "json").json[0]["id"]
+        for _ in range(6):
+            api.post(f"/executions/{service}", [{"functionName": "run", "input": {}}] * 1000)
+        cancel = cli.start("cancel", "--service", "hello", "--yes")
+        harness.wait_for("it has begun", lambda: cli.good("executions", "--status", "ended", "-n", 1, "-o", "name").out)
+        server.kill()
+        server.start()
+        _, said = cancel.communicate(timeout=120 * harness.SLOW)
+        assert cancel.returncode == 0 and "Asked to cancel 6000 executions" in said, said
+        assert cli.good("executions", "--status", "open", "-n", 1, "-o", "name").out == ""
+        (cli.folder / "hello" / "main.py").write_text(CODE.replace("import time", "import time\ntime.sleep(8)", 1))
+        cli.good("resume", "hello")
+        deploy = cli.start("deploy", "hello")
+        harness.wait_for("it is stored", lambda: cli.good("services", "-o", "json").json[0]["version"] != "1.0.0")
+        server.kill()
+        server.start()
+        _, said = deploy.communicate(timeout=120 * harness.SLOW)
+        assert deploy.returncode == 0 and "Ready: 1 of 1" in said, said
+    finally:
+        assert not server.close()
