@@ -141,8 +141,8 @@ static int run_why(struct cli *cli)
 static const struct option options[] = {
     OPTION("follow", BOOL, follow, .letter = 'f',
            .help = "The newest, oldest first, and then what happens, until Ctrl-C."),
-    OPTION("limit", INT, limit, .letter = 'n', .unit = "COUNT", .min = 0, .max = 1000,
-           .fallback = "100", .help = "At most so many; 0: all."),
+    OPTION("limit", INT, limit, .letter = 'n', .unit = "COUNT", .min = -1, .max = 1000,
+           .fallback = "100", .help = "At most so many; -1: all."),
     OPTION("since", TEXT, since, .unit = "TIME",
            .help = "Events since then: 30s, 15m, 1h or 2d ago, or 2026-11-23T08:00:00Z."),
     OPTION("kind", CHOICE, kind, .choices = "service|replica|execution",

@@ -53,14 +53,17 @@ static int run(struct cli *cli)
 {
     const struct executions_options *options = cli->options;
     struct page_query query = {.resource = "executions",
-                               .limit = options->limit,
+                               .limit = options->limit > 0 ? options->limit : 0,
                                .stream = true,
                                .oldest_first = options->oldest_first};
+    struct listing_spec spec = executions_spec;
     struct err err = ERR_INIT;
     if (selection_filter(cli, &options->selection, SELECT_ALL, &query.filter, &err))
         return cli_fail(cli, &err);
-    struct listing *listing = listing_begin(cli, &executions_spec);
-    if (page_each(cli, &query, add, listing, &err))
+    if (options->limit == 0)
+        spec.empty = NULL;
+    struct listing *listing = listing_begin(cli, &spec);
+    if (options->limit != 0 && page_each(cli, &query, add, listing, &err))
         return cli_fail(cli, &err);
     return listing_end(listing);
 }
@@ -72,9 +75,10 @@ static const struct option options[] = {
      .type = OPTION_INT,
      .offset = offsetof(struct executions_options, limit),
      .unit = "COUNT",
-     .min = 0,
+     .fallback = "-1",
+     .min = -1,
      .max = 1000000000,
-     .help = "At most so many, the newest ones; all when not given."},
+     .help = "At most so many, the newest ones; -1: all."},
     {.flag = "--oldest-first",
      .type = OPTION_BOOL,
      .offset = offsetof(struct executions_options, oldest_first),

@@ -59,8 +59,8 @@ static void print_row(struct following *following, struct json row)
     cli_print(cli, "\n");
 }
 
-// Oldest first.
-static void print_reversed(struct following *following, struct json items)
+// Oldest first. silent: from then on they count as printed.
+static void print_reversed(struct following *following, struct json items, bool silent)
 {
     struct cli *cli = following->cli;
     size_t count = 0, room = json_count(items);
@@ -72,7 +72,7 @@ static void print_reversed(struct following *following, struct json items)
     if (count > 0)
         following->after = arena_copy(cli->own_arena, json_text(all[0], "lastAt", cli->arena));
     while (count-- > 0)
-        if (is_new(following, all[count]))
+        if (is_new(following, all[count]) && !silent)
             print_row(following, all[count]);
 }
 
@@ -81,7 +81,8 @@ static int rounds(struct following *following, struct err *err)
     struct cli *cli = following->cli;
     struct json page, items = {0};
     struct arena *kept = cli->arena, *round = arena_new();
-    int64_t size = following->feed->limit > 0 ? following->feed->limit : 20;
+    int64_t size = following->feed->limit > 0 ? following->feed->limit : PAGE_MOST;
+    bool silent = following->feed->limit == 0;  // what there is already is only noted
     int64_t good_at = clock_mono(clock_system());
     int rc = 0;
     cli->arena = round;
@@ -95,7 +96,8 @@ static int rounds(struct following *following, struct err *err)
         }
         good_at = clock_mono(clock_system());
         json_get(page, "items", &items);
-        print_reversed(following, items);
+        print_reversed(following, items, silent);
+        silent = false;
         if (cli_flush(cli) != CLI_OK || !cli_sleep(cli, POLL_MS))
             break;
         arena_reset(round);
@@ -120,8 +122,11 @@ int feed_list(struct cli *cli, const struct feed *feed, struct err *err)
 {
     struct json page, items = {0}, more = {.type = JSON_TRUE}, row;
     struct str key;
-    int64_t left = feed->limit > 0 ? feed->limit : INT64_MAX;
-    struct listing *listing = listing_begin(cli, feed->spec);
+    int64_t left = feed->limit >= 0 ? feed->limit : INT64_MAX;
+    struct listing_spec shown = *feed->spec;
+    if (feed->limit == 0)
+        shown.empty = NULL;
+    struct listing *listing = listing_begin(cli, &shown);
     for (int64_t number = 0; more.type == JSON_TRUE && left > 0; number++) {
         if (read_page(cli, feed, feed->after, left < PAGE_MOST ? left : PAGE_MOST, number, &page,
                       err))

@@ -9,7 +9,7 @@
 struct feed {
     const char *path;  // with its filters: "/events?level=warning"; lives in cli->own_arena
     struct str after;  // only what is later; absent: everything
-    int64_t limit;     // 0: all
+    int64_t limit;     // -1: all
     const struct listing_spec *spec;
     // A row that is followed, without a line break; on a terminal or in a pipe.
     void (*print)(struct cli *cli, struct json row);

@@ -154,8 +154,8 @@ static const struct option list_options[] = {
     OPTION("unread", BOOL, unread, .letter = 'u', .help = "Those that you have not read."),
     OPTION("follow", BOOL, follow, .letter = 'f',
            .help = "The newest, oldest first, and then what comes, until Ctrl-C."),
-    OPTION("limit", INT, limit, .letter = 'n', .unit = "COUNT", .min = 0, .max = 1000,
-           .fallback = "100", .help = "At most so many; 0: all."),
+    OPTION("limit", INT, limit, .letter = 'n', .unit = "COUNT", .min = -1, .max = 1000,
+           .fallback = "100", .help = "At most so many; -1: all."),
     OPTION("level", CHOICE, level, .choices = "info|warning|error", .help = "Those of this level."),
     OPTION("type", TEXT, type, .unit = "TYPE", .help = "Those of this type, CrashLoopBackOff."),
 };

@@ -110,6 +110,16 @@ def test_a_server_may_allow_smaller_pages(tmp_path):
         assert not server.close()
 
 
+def test_a_limit_of_none_gives_none(cli, service):
+    cli.good("exec", service, "run", "--wait")
+    for verb in ("executions", "events"):
+        run = cli.good(verb, "--limit", 0)
+        assert (run.out, run.err) == ("", "")
+        assert cli.good(verb, "--limit", 0, "-o", "json").json == []
+        assert len(cli.good(verb, "--limit", 1, "-o", "json").json) == 1
+        assert cli.good(verb, "--limit", -1, "-o", "json").json
+
+
 def test_an_empty_list_says_so_on_stderr_only(cli, service):
     run = cli.good("executions", "--since", FUTURE)
     assert run.out == "" and "no such executions" in run.err
