@@ -109,13 +109,9 @@ static bool add(void *arg, struct json service)
 {
     struct top *top = arg;
     struct cli *cli = top->cli;
-    const struct top_options *options = cli->options;
     const char *id = arena_cstr(cli->arena, lookup_id(service, cli->arena));
     struct replicas replicas;
     int64_t ended, failed;
-    if (options->service && !str_is(lookup_name(service, cli->arena), options->service) &&
-        strcmp(id, options->service) != 0)
-        return true;
     if (status_replicas(cli, id, STR_NONE, &replicas, top->err) ||
         count_ended(cli, id, &ended, &failed, top->err)) {
         // It was deleted meanwhile.
@@ -135,15 +131,21 @@ static int run(struct cli *cli)
 {
     struct err err = ERR_INIT;
     struct top top = {.cli = cli, .err = &err};
+    const struct top_options *options = cli->options;
     struct page_query query = {.resource = "services"};
+    struct json service;
     struct str project_id;
-    if (lookup_project_chosen(cli, &project_id, &err))
+    if (options->service ? lookup_service(cli, options->service, &service, &err)
+                         : lookup_project_chosen(cli, &project_id, &err))
         return cli_fail(cli, &err);
-    if (project_id.at)
-        query.filter = arena_printf(cli->arena, "{\"projectId\":\"" STR_FMT "\"}",
-                                    STR_ARG(project_id));
+    if (!options->service)
+        query.filter = lookup_filter(cli, project_id, "name", STR_NONE);
     top.listing = listing_begin(cli, &spec);
-    if (page_each(cli, &query, add, &top, &err) || err.kind != ERR_NONE)
+    if (options->service)
+        add(&top, service);
+    else if (page_each(cli, &query, add, &top, &err))
+        return cli_fail(cli, &err);
+    if (err.kind != ERR_NONE)
         return cli_fail(cli, &err);
     if (cli->output == OUTPUT_TABLE && cli->out.tty) {
         char now[TIME_TEXT_SIZE];
@@ -181,6 +183,7 @@ static const struct verb verbs[] = {
      .options_size = sizeof(struct top_options),
      .examples = examples,
      .example_count = 2,
+     .exits = 1U << CLI_NOT_FOUND,
      .flags = VERB_SERVER | VERB_OUTPUT | VERB_WATCH | VERB_LIVE,
      .run = run},
 };

@@ -121,6 +121,9 @@ def test_top_once_in_a_pipe_and_live_on_a_terminal(cli, service):
     assert lines[0].split()[:4] == ["SERVICE", "STATE", "QUEUED", "RUNNING"]
     (row,) = [one for one in cli.good("top", "-o", "json").json if one["name"] == service]
     assert row["ready"] == "1/1" and row["queued"] == 0
+    assert [one["name"] for one in cli.good("top", "-s", service, "-o", "json").json] == [service]
+    assert [one["name"] for one in cli.good("top", "-s", row["id"], "-o", "json").json] == [service]
+    assert f"did you mean '{service}'" in cli.bad(3, "top", "-s", service[:-1])
     live = cli.terminal("top", "--interval", "200ms").wait_for(rf"(?s){service}.*{service}")
     run = live.type("\x03").finish()
     assert run.code == 0
