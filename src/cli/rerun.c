@@ -99,9 +99,10 @@ static int64_t spec_number(struct json command, const char *path)
 
 // Follows the command that does it, until it is over; also over a restart of the server, at which
 // the command goes on by itself.
-static int follow(struct cli *cli, const struct action *action, struct json command, int64_t count,
-                  struct err *err)
+static int follow(struct cli *cli, const struct action *action, struct json *followed,
+                  int64_t count, struct err *err)
 {
+    struct json command = *followed;
     struct arena *outer = cli->arena, *round = arena_new();
     const char *id = arena_cstr(outer, lookup_id(command, outer));
     struct str status = STR("created"), message = STR("");
@@ -132,6 +133,8 @@ static int follow(struct cli *cli, const struct action *action, struct json comm
         cli_hint(cli, "The command %s goes on at the server%s; `drover executions` shows how far.",
                  id, cli->interrupted ? "" : " when that is back");
     int64_t done = rc ? 0 : spec_number(command, "spec.done");
+    if (rc == 0)
+        *followed = json_of(arena_copy(outer, command.text));
     cli->arena = outer;
     arena_free(round);
     if (rc)
@@ -143,6 +146,9 @@ static int follow(struct cli *cli, const struct action *action, struct json comm
     step_end(cli, "%s %lld execution%s", action->did, (long long)shown, shown == 1 ? "" : "s");
     return 0;
 }
+
+// Thousands of executions are no answer: a program gets the command that did it.
+static const struct listing_spec command_spec = {.name = "id"};
 
 static int act_selected(struct cli *cli, const struct action *action)
 {
@@ -156,6 +162,7 @@ static int act_selected(struct cli *cli, const struct action *action)
         return cli_fail(cli, &err);
     if (count == 0) {
         cli_say(cli, "No execution matches; nothing was done.");
+        cli_print(cli, cli->output == OUTPUT_JSON ? "null\n" : "");
         return CLI_OK;
     }
     int code = cli_confirm(cli, "%s %lld execution%s?", action->question, (long long)count,
@@ -170,9 +177,9 @@ static int act_selected(struct cli *cli, const struct action *action)
     cli_catch_interrupt(cli);
     const char *path = arena_printf(cli->arena, "/executions/%s", action->word).at;
     if (cli_post(cli, path, buf_str(&body), &command, &err) ||
-        follow(cli, action, command, count, &err))
+        follow(cli, action, &command, count, &err))
         return cli_fail(cli, &err);
-    return CLI_OK;
+    return cli->output == OUTPUT_TABLE ? CLI_OK : listing_one(cli, &command_spec, command);
 }
 
 static int act(struct cli *cli, const struct action *action)
@@ -219,7 +226,7 @@ static const struct verb verbs[] = {
      .summary = "stop executions",
      .about = "One that is queued ends at once; one that runs is asked to stop, and ended by force "
               "when its service's drainTime is over. By id, or all open ones that the options "
-              "choose.",
+              "choose; -o then prints the command that does it.",
      .options = options,
      .option_count = COUNT,
      .options_size = sizeof(struct rerun_options),
@@ -233,7 +240,7 @@ static const struct verb verbs[] = {
      .group = GROUP_RUN,
      .summary = "run ended executions again",
      .about = "Under the same id, with the same input. By id, or all ended ones that the options "
-              "choose.",
+              "choose; -o then prints the command that does it.",
      .options = options,
      .option_count = COUNT,
      .options_size = sizeof(struct rerun_options),

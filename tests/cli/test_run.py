@@ -154,6 +154,18 @@ def test_cancel_and_rerun_by_id(cli, api, service):
     assert "ended executions alone" in cli.bad(2, "rerun", "--status", "in-progress", "-y")
 
 
+def test_a_selection_gives_programs_its_command(cli, api, service):
+    cli.good("exec", service, "echo", "value=1", "--wait")
+    chosen = "-s", service, "--function", "echo", "--status", "success", "-y"
+    command = cli.good("rerun", *chosen, "-o", "json").json
+    assert command["status"] == "success" and command["spec"]["done"] >= 1
+    harness.wait_for("they ran again", lambda: not cli.good("executions", "-s", service, "--status", "open").out)
+    identity = cli.good("rerun", *chosen, "-o", "name").out.strip()
+    assert api.get(f"/commands/{identity}")["status"] == "success"
+    assert cli.good("rerun", "--since", FUTURE, "-y", "-o", "json").json is None
+    assert cli.good("cancel", "-s", service, "--since", FUTURE, "-o", "name").out == ""
+
+
 def test_cancel_says_when_it_ends_at_the_latest(cli, api, service):
     identity = cli.good("exec", service, "count", "to=200").out.strip()
     harness.wait_for("it runs", lambda: api.execution(identity)["latestStatus"]["status"] == "in-progress")
@@ -266,7 +278,6 @@ def test_many_are_done_over_a_restart_of_the_server(tmp_path):
         server.start()
         _, said = cancel.communicate(timeout=120 * harness.SLOW)
         assert cancel.returncode == 0 and "Asked to cancel 6000 executions" in said, said
-        assert cli.good("executions", "--status", "open", "-n", 1, "-o", "name").out == ""
         (cli.folder / "hello" / "main.py").write_text(CODE.replace("import time", "import time\ntime.sleep(8)", 1))
         cli.good("resume", "hello")
         deploy = cli.start("deploy", "hello")
@@ -275,5 +286,7 @@ def test_many_are_done_over_a_restart_of_the_server(tmp_path):
         server.start()
         _, said = deploy.communicate(timeout=120 * harness.SLOW)
         assert deploy.returncode == 0 and "Ready: 1 of 1" in said, said
+        harness.wait_for("all are over", lambda: not cli.good("executions", "--status", "open", "-n", 1, "-o", "name").out)
+        assert cli.good("executions", "--status", "success", "-n", 1, "-o", "name").out == ""
     finally:
         assert not server.close()
