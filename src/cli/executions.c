@@ -22,6 +22,17 @@ static void write_message(struct cli *cli, struct json execution, struct buf *ou
         buf_add_str(out, str_cut(&message, '\n'));
 }
 
+// The server counts an attempt when it has ended; people count the one that runs.
+static void write_attempts(struct cli *cli, struct json execution, struct buf *out)
+{
+    struct json value;
+    int64_t attempts;
+    if (!json_get(execution, "attempts", &value) || !json_int(value, &attempts))
+        return;
+    attempts += str_is(execution_status(execution, cli->arena), "in-progress");
+    buf_printf(out, "%lld", (long long)attempts);
+}
+
 static void write_duration(struct cli *cli, struct json execution, struct buf *out)
 {
     (void)cli;
@@ -35,7 +46,7 @@ static const struct column columns[] = {
     {.title = "STATUS", .path = "latestStatus.status", .kind = COLUMN_STATUS},
     {.title = "CREATED", .path = "createdAt", .kind = COLUMN_TIME},
     {.title = "DURATION", .kind = COLUMN_DURATION, .write = write_duration},
-    {.title = "ATTEMPTS", .path = "attempts", .kind = COLUMN_NUMBER},
+    {.title = "ATTEMPTS", .kind = COLUMN_NUMBER, .write = write_attempts},
     {.title = "MESSAGE", .write = write_message},
 };
 
@@ -43,29 +54,16 @@ const struct listing_spec executions_spec = {
     columns, sizeof(columns) / sizeof(columns[0]), "id",
     "There are no such executions. `drover exec SERVICE FUNCTION` makes one."};
 
-static bool add(void *arg, struct json object)
-{
-    listing_add(arg, object);
-    return true;
-}
-
 static int run(struct cli *cli)
 {
     const struct executions_options *options = cli->options;
-    struct page_query query = {.resource = "executions",
-                               .limit = options->limit > 0 ? options->limit : 0,
-                               .stream = true,
-                               .oldest_first = options->oldest_first};
-    struct listing_spec spec = executions_spec;
+    struct page_query query = {
+        .resource = "executions", .stream = true, .oldest_first = options->oldest_first};
     struct err err = ERR_INIT;
-    if (selection_filter(cli, &options->selection, SELECT_ALL, &query.filter, &err))
+    if (selection_filter(cli, &options->selection, SELECT_ALL, &query.filter, &err) ||
+        page_list(cli, &query, options->limit, &executions_spec, &err))
         return cli_fail(cli, &err);
-    if (options->limit == 0)
-        spec.empty = NULL;
-    struct listing *listing = listing_begin(cli, &spec);
-    if (options->limit != 0 && page_each(cli, &query, add, listing, &err))
-        return cli_fail(cli, &err);
-    return listing_end(listing);
+    return CLI_OK;
 }
 
 static const struct option options[] = {

@@ -143,6 +143,27 @@ int page_each(struct cli *cli, const struct page_query *query,
     return rc;
 }
 
+static bool list_one(void *arg, struct json object)
+{
+    listing_add(arg, object);
+    return true;
+}
+
+int page_list(struct cli *cli, const struct page_query *query, int64_t limit,
+              const struct listing_spec *spec, struct err *err)
+{
+    struct page_query limited = *query;
+    struct listing_spec shown = *spec;
+    limited.limit = limit > 0 ? limit : 0;
+    if (limit == 0)
+        shown.empty = NULL;  // nobody looked
+    struct listing *listing = listing_begin(cli, &shown);
+    if (limit != 0 && page_each(cli, &limited, list_one, listing, err))
+        return -1;
+    (void)listing_end(listing);
+    return 0;
+}
+
 int page_count(struct cli *cli, const char *resource, struct str filter, int64_t *out,
                struct err *err)
 {

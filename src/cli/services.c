@@ -45,31 +45,25 @@ static const struct listing_spec service_spec = {
     "There are no services. `drover deploy FOLDER` makes one; `drover init FOLDER` writes an "
     "example."};
 
-static bool add(void *arg, struct json object)
-{
-    listing_add(arg, object);
-    return true;
-}
-
 static int list(struct cli *cli, const struct listing_spec *spec, struct page_query *query,
                 struct str package_id)
 {
     struct err err = ERR_INIT;
+    const struct services_options *options = cli->options;
     struct str project_id;
     if (lookup_project_chosen(cli, &project_id, &err))
         return cli_fail(cli, &err);
     query->filter = lookup_filter(cli, project_id, "packageId", package_id);
     query->stream = true;
-    struct listing *listing = listing_begin(cli, spec);
-    if (page_each(cli, query, add, listing, &err))
+    if (page_list(cli, query, options->limit, spec, &err))
         return cli_fail(cli, &err);
-    return listing_end(listing);
+    return CLI_OK;
 }
 
 static int run_services(struct cli *cli)
 {
     const struct services_options *options = cli->options;
-    struct page_query query = {.resource = "services", .limit = options->limit};
+    struct page_query query = {.resource = "services"};
     struct json package;
     struct err err = ERR_INIT;
     struct str package_id = STR_NONE;
@@ -108,8 +102,7 @@ static const struct listing_spec package_spec = {
 
 static int run_packages(struct cli *cli)
 {
-    const struct services_options *options = cli->options;
-    struct page_query query = {.resource = "packages", .limit = options->limit};
+    struct page_query query = {.resource = "packages"};
     return list(cli, &package_spec, &query, STR_NONE);
 }
 
@@ -120,8 +113,8 @@ static int run_packages(struct cli *cli)
     }
 
 static const struct option options[] = {
-    OPTION("limit", INT, limit, .letter = 'n', .unit = "COUNT", .min = 0, .max = 1000000000,
-           .help = "At most so many; all when not given."),
+    OPTION("limit", INT, limit, .letter = 'n', .unit = "COUNT", .fallback = "-1", .min = -1,
+           .max = 1000000000, .help = "At most so many; -1: all."),
     OPTION("package", TEXT, package, .unit = "PACKAGE",
            .help = "Only services that run this package."),
 };

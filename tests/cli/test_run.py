@@ -6,6 +6,7 @@ import re
 import pytest
 
 import harness
+from conftest import CODE, Cli
 
 FUTURE = "2999-01-01T00:00:00Z"
 
@@ -93,7 +94,6 @@ def test_the_list_has_no_end_and_every_filter(cli, api, service, unique):
 
 
 def test_a_server_may_allow_smaller_pages(tmp_path):
-    from conftest import Cli
     server = harness.Server(tmp_path / "server", max_page_size="100").start()
     try:
         cli = Cli(tmp_path / "user", server.url, (server.data / "admin-key").read_text().strip())
@@ -112,7 +112,7 @@ def test_a_server_may_allow_smaller_pages(tmp_path):
 
 def test_a_limit_of_none_gives_none(cli, service):
     cli.good("exec", service, "run", "--wait")
-    for verb in ("executions", "events"):
+    for verb in ("executions", "events", "services", "packages"):
         run = cli.good(verb, "--limit", 0)
         assert (run.out, run.err) == ("", "")
         assert cli.good(verb, "--limit", 0, "-o", "json").json == []
@@ -169,6 +169,9 @@ def test_a_selection_gives_programs_its_command(cli, api, service):
 def test_cancel_says_when_it_ends_at_the_latest(cli, api, service):
     identity = cli.good("exec", service, "count", "to=200").out.strip()
     harness.wait_for("it runs", lambda: api.execution(identity)["latestStatus"]["status"] == "in-progress")
+    head, row = cli.good("executions", "--status", "in-progress", "-n", 1).lines
+    end = head.index("ATTEMPTS") + len("ATTEMPTS")
+    assert row[:end].split()[-1] == "1", row
     said = cli.good("cancel", identity).err
     assert re.search(identity + r"; if it does not end by itself, it is ended by force by \d{4}-", said), said
     assert api.finished(identity)
@@ -234,7 +237,6 @@ def test_lines_have_no_names_and_a_followed_array_no_end(cli, service):
 
 
 def test_following_lives_through_a_restart_of_the_server(tmp_path, unique):
-    from conftest import CODE, Cli
     server = harness.Server(tmp_path / "server").start()
     try:
         cli = Cli(tmp_path / "user", server.url, (server.data / "admin-key").read_text().strip())
@@ -260,7 +262,6 @@ def test_following_lives_through_a_restart_of_the_server(tmp_path, unique):
 
 
 def test_many_are_done_over_a_restart_of_the_server(tmp_path):
-    from conftest import CODE, Cli
     server = harness.Server(tmp_path / "server").start()
     try:
         cli = Cli(tmp_path / "user", server.url, (server.data / "admin-key").read_text().strip())
