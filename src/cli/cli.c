@@ -302,7 +302,7 @@ static int watch(struct cli *cli)
     arena_free(round);
     if (cli->interrupted && cli->out.tty)
         buf_add_char(&cli->text, '\n');  // behind the ^C that the terminal shows
-    return cli->interrupted ? CLI_OK : code;
+    return cli->interrupted ? CLI_INTERRUPTED : code;
 }
 
 static int run(struct cli *cli)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // drover describe SERVICE|EXECUTION
-#include "base/id.h"
 #include "cli/executions.h"
 #include "cli/lookup.h"
 #include "cli/status.h"
@@ -241,24 +240,10 @@ static int run(struct cli *cli)
 {
     struct json found;
     struct err err = ERR_INIT;
-    const char *name = cli->args[0];
-    if (id_valid(str_of(name))) {
-        if (cli_get(cli, cli_path(cli, "/executions/{}", name), &found, &err) == 0)
-            return describe_execution(cli, found);
-        if (err.kind != ERR_NOT_FOUND)
-            return cli_fail(cli, &err);
-        err = ERR_INIT;
-        if (cli_get(cli, cli_path(cli, "/services/{}", name), &found, &err) == 0)
-            return describe_service(cli, found);
-        if (err.kind == ERR_NOT_FOUND) {
-            err_set(&err, ERR_NOT_FOUND, "There is no execution and no service %s", name);
-            cli_hint(cli, "`drover executions` and `drover services` list them with their ids");
-        }
+    bool execution;
+    if (lookup_subject(cli, cli->args[0], &found, &execution, &err))
         return cli_fail(cli, &err);
-    }
-    if (lookup_service(cli, name, &found, &err))
-        return cli_fail(cli, &err);
-    return describe_service(cli, found);
+    return execution ? describe_execution(cli, found) : describe_service(cli, found);
 }
 
 static const struct verb_example examples[] = {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // drover events [SERVICE], drover why EXECUTION|SERVICE
 #include "base/clock.h"
-#include "base/id.h"
 #include "cli/feed.h"
 #include "cli/lookup.h"
 #include "cli/text.h"
@@ -88,37 +87,24 @@ static int run_events(struct cli *cli)
         feed.after = arena_printf(cli->own_arena, "%lld", (long long)since);
     feed.path = arena_cstr(cli->own_arena, buf_str(&path));
     int failed = options->follow ? feed_follow(cli, &feed, &err) : feed_list(cli, &feed, &err);
-    return failed ? cli_fail(cli, &err) : CLI_OK;
+    if (failed)
+        return cli_fail(cli, &err);
+    return cli->interrupted ? CLI_INTERRUPTED : CLI_OK;
 }
 
 // ── why ──────────────────────────────────────────────────────────────────────────────────────
 
-static int find_subject(struct cli *cli, const char *name, const char **path, struct err *err)
-{
-    struct json found;
-    if (id_valid(str_of(name))) {
-        if (lookup_execution(cli, name, &found, err) == 0) {
-            *path = cli_path(cli, "/executions/{}/why", name);
-            return 0;
-        }
-        if (err->kind != ERR_NOT_FOUND)
-            return -1;
-        *err = ERR_INIT;
-        cli->hint = NULL;
-    }
-    if (lookup_service(cli, name, &found, err))
-        return -1;
-    *path = cli_path(cli, "/services/{}/why", arena_cstr(cli->arena, lookup_id(found, cli->arena)));
-    return 0;
-}
-
 static int run_why(struct cli *cli)
 {
     struct err err = ERR_INIT;
-    struct json answer, sentences = {0}, one;
+    struct json found, answer, sentences = {0}, one;
     struct str key;
-    const char *path;
-    if (find_subject(cli, cli->args[0], &path, &err) || cli_get(cli, path, &answer, &err))
+    bool execution;
+    if (lookup_subject(cli, cli->args[0], &found, &execution, &err))
+        return cli_fail(cli, &err);
+    const char *path = cli_path(cli, execution ? "/executions/{}/why" : "/services/{}/why",
+                                arena_cstr(cli->arena, lookup_id(found, cli->arena)));
+    if (cli_get(cli, path, &answer, &err))
         return cli_fail(cli, &err);
     if (cli->output != OUTPUT_TABLE) {
         cli_print(cli, STR_FMT "\n", STR_ARG(answer.text));

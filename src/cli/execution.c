@@ -32,6 +32,8 @@ void execution_duration(struct json execution, struct buf *out)
 
 static void tell(struct cli *cli, struct json execution)
 {
+    if (execution_ended(execution, cli->arena))
+        return;  // that is told with its result
     struct str status = execution_status(execution, cli->arena);
     struct str message = json_text(execution, "latestStatus.message", cli->arena);
     struct json percent;

@@ -91,7 +91,7 @@ static int rounds(struct following *following, struct err *err)
         if (read_page(cli, following->feed, following->after, size, 0, &page, err)) {
             if (link_wait(cli, good_at, err))
                 continue;
-            rc = cli->interrupted ? 0 : -1;
+            rc = -1;
             break;
         }
         good_at = clock_mono(clock_system());

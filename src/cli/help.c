@@ -63,12 +63,9 @@ void help_family(const struct program *program, struct str family, struct buf *o
 
 static void add_exits(const struct verb *verb, struct buf *out)
 {
-    unsigned wanted = verb->exits | 1U << CLI_OK | 1U << CLI_FAILED | 1U << CLI_USAGE;
-    if (verb->flags & VERB_SERVER)
-        wanted |= 1U << CLI_DENIED | 1U << CLI_UNREACHABLE;
     buf_add_cstr(out, "\nExit codes:\n");
     for (size_t i = 0; i < exit_code_count; i++)
-        if (exit_codes[i].code < 32 && (wanted & 1U << exit_codes[i].code))
+        if (verb_may_exit(verb, exit_codes[i].code))
             buf_printf(out, "  %-3d %s\n", exit_codes[i].code, exit_codes[i].when);
 }
 

@@ -3,7 +3,6 @@
 #include "cli/logs.h"
 
 #include "base/clock.h"
-#include "base/id.h"
 #include "cli/executions.h"
 #include "cli/link.h"
 #include "cli/lookup.h"
@@ -104,26 +103,15 @@ static int find_subject(struct showing *showing, const char *name, struct err *e
 {
     struct cli *cli = showing->cli;
     struct json found;
-    if (id_valid(str_of(name))) {
-        if (cli_get(cli, cli_path(cli, "/executions/{}", name), &found, err) == 0) {
-            showing->reader.execution_id = str_of(name);
-            return 0;
-        }
-        if (err->kind != ERR_NOT_FOUND)
-            return -1;
-        *err = ERR_INIT;
-        if (cli_get(cli, cli_path(cli, "/services/{}", name), &found, err)) {
-            cli_hint(cli, "`drover executions` and `drover services` list them with their ids");
-            return err->kind != ERR_NOT_FOUND
-                       ? -1
-                       : err_set(err, ERR_NOT_FOUND, "There is no execution and no service %s",
-                                 name);
-        }
-    } else if (lookup_service(cli, name, &found, err)) {
+    bool execution;
+    if (lookup_subject(cli, name, &found, &execution, err))
         return -1;
-    }
-    showing->reader.service_id = lookup_id(found, cli->arena);
-    showing->many = true;
+    struct str id = lookup_id(found, cli->arena);
+    if (execution)
+        showing->reader.execution_id = id;
+    else
+        showing->reader.service_id = id;
+    showing->many = !execution;
     return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/id.h"
 #include "base/near.h"
 #include "cli/page.h"
 
@@ -235,4 +236,25 @@ int lookup_integrations(struct cli *cli, const char **path, struct err *err)
         return err_set(err, ERR_NOT_FOUND, "This account belongs to no organisation");
     *path = cli_path(cli, "/orgs/{}/integrations", json_str(id, cli->arena).at);
     return 0;
+}
+
+int lookup_subject(struct cli *cli, const char *name, struct json *out, bool *execution,
+                   struct err *err)
+{
+    *execution = false;
+    if (!id_valid(str_of(name)))
+        return lookup_service(cli, name, out, err);
+    if (cli_get(cli, cli_path(cli, "/executions/{}", name), out, err) == 0) {
+        *execution = true;
+        return 0;
+    }
+    if (err->kind != ERR_NOT_FOUND)
+        return -1;
+    *err = ERR_INIT;
+    if (cli_get(cli, cli_path(cli, "/services/{}", name), out, err) == 0)
+        return 0;
+    if (err->kind != ERR_NOT_FOUND)
+        return -1;
+    cli_hint(cli, "`drover executions` and `drover services` list them with their ids");
+    return err_set(err, ERR_NOT_FOUND, "There is no execution and no service %s", name);
 }

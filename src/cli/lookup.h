@@ -31,6 +31,10 @@ MUST_CHECK int lookup_execution(struct cli *cli, const char *id, struct json *ou
 // The path of the integrations of the caller's organisation.
 MUST_CHECK int lookup_integrations(struct cli *cli, const char **path, struct err *err);
 
+// An execution by its id, or a service by its id or name; *execution says which it is.
+MUST_CHECK int lookup_subject(struct cli *cli, const char *name, struct json *out, bool *execution,
+                              struct err *err);
+
 struct str lookup_id(struct json object, struct arena *arena);    // its "id"
 struct str lookup_name(struct json object, struct arena *arena);  // its "name"
 

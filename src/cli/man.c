@@ -94,10 +94,12 @@ static void add_options(struct buf *out, const struct option *options, size_t co
         add_option(out, &options[i]);
 }
 
-static void add_exits(struct buf *out)
+static void add_exits(const struct verb *verb, struct buf *out)  // NULL: of the program
 {
     buf_add_cstr(out, ".SH EXIT STATUS\n");
     for (size_t i = 0; i < exit_code_count; i++) {
+        if (verb && !verb_may_exit(verb, exit_codes[i].code))
+            continue;
         buf_printf(out, ".TP\n.B %d\n", exit_codes[i].code);
         add_cstr(out, exit_codes[i].when);
         buf_add_char(out, '\n');
@@ -141,7 +143,7 @@ static void add_program(const struct program *program, struct buf *out)
         add_cstr(out, verb->summary);
         buf_add_char(out, '\n');
     }
-    add_exits(out);
+    add_exits(NULL, out);
     add_environment(out);
     buf_add_cstr(out, ".SH FILES\n.TP\n.I ~/.config/drover/config.json\nThe servers logged in to; "
                       "readable by its owner alone.\n");
@@ -192,6 +194,6 @@ void man_page(const struct program *program, const struct verb *verb, struct buf
         add_options(out, options, count);
     }
     add_examples(verb, out);
-    add_exits(out);
+    add_exits(verb, out);
     buf_add_cstr(out, ".SH SEE ALSO\n.BR drover (1)\n");
 }

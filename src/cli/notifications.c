@@ -75,7 +75,9 @@ static int run_list(struct cli *cli)
     feed_filter(cli, &path, "type", str_of(options->type));
     feed.path = arena_cstr(cli->own_arena, buf_str(&path));
     int failed = options->follow ? feed_follow(cli, &feed, &err) : feed_list(cli, &feed, &err);
-    return failed ? cli_fail(cli, &err) : CLI_OK;
+    if (failed)
+        return cli_fail(cli, &err);
+    return cli->interrupted ? CLI_INTERRUPTED : CLI_OK;
 }
 
 // ── show ─────────────────────────────────────────────────────────────────────────────────────

@@ -46,6 +46,14 @@ void verb_arguments(const struct verb *verb, int *least, int *most)
     }
 }
 
+bool verb_may_exit(const struct verb *verb, int code)
+{
+    unsigned codes = verb->exits | 1U << CLI_OK | 1U << CLI_FAILED | 1U << CLI_USAGE;
+    if (verb->flags & VERB_SERVER)
+        codes |= 1U << CLI_DENIED | 1U << CLI_UNREACHABLE;
+    return verb->own_main || code == CLI_INTERRUPTED || (code < 32 && (codes & 1U << code));
+}
+
 struct str verb_argument(const struct verb *verb, int index)
 {
     struct str rest = str_of(verb->arguments ? verb->arguments : ""), word = STR_NONE;

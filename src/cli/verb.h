@@ -92,6 +92,9 @@ struct str verb_argument(const struct verb *verb, int index);
 struct option *verb_options(const struct verb *verb, struct arena *arena, size_t *count,
                             size_t *own_offset, size_t *size);
 
+// Whether it may exit with the code. One with a main of its own (the server) may with any.
+bool verb_may_exit(const struct verb *verb, int code);
+
 // The synopsis: "drover exec SERVICE FUNCTION [OPTIONS]".
 struct str verb_usage(const struct verb *verb, struct arena *arena);
 

@@ -96,6 +96,13 @@ static const struct inspect_agent *look_of(const struct explain_service *in, str
     return NULL;
 }
 
+static const char *waiting(struct arena *arena, int64_t count)
+{
+    return arena_printf(arena, "%lld execution%s", (long long)count,
+                        count == 1 ? " waits" : "s wait")
+        .at;
+}
+
 // ── a service ────────────────────────────────────────────────────────────────────────────────
 
 static void explain_agent(const struct explain_service *in, const struct explain_agent *agent,
@@ -116,8 +123,8 @@ static void explain_agent(const struct explain_service *in, const struct explain
     } else if (status->phase == REPLICA_STOPPING) {
         say(out,
             "Agent " STR_FMT " of revision " STR_FMT
-            " is draining: it takes nothing new and has %lld executions to finish",
-            STR_ARG(agent->id), STR_ARG(status->revision), leases);
+            " is draining: it takes nothing new and has %lld execution%s to finish",
+            STR_ARG(agent->id), STR_ARG(status->revision), leases, leases == 1 ? "" : "s");
     } else if (look && look->silent) {
         say(out, "Agent " STR_FMT " was silent for a lease time and is being killed",
             STR_ARG(agent->id));
@@ -151,9 +158,11 @@ static bool explain_standstill(const struct explain_service *in, struct explain 
     }
     if (in->look.expected > 0) {
         say(out,
-            "The server was restarted: executions are held back until %lld agents from before have "
-            "said what they run, at most %s more",
-            (long long)in->look.expected, span_text(out->arena, in->look.held_ms));
+            "The server was restarted: executions are held back until %lld agent%s from before "
+            "said what %s, at most %s more",
+            (long long)in->look.expected, in->look.expected == 1 ? " has" : "s have",
+            in->look.expected == 1 ? "it runs" : "they run",
+            span_text(out->arena, in->look.held_ms));
         return true;
     }
     for (size_t i = 0; i < in->look.agent_count; i++) {
@@ -176,7 +185,7 @@ static bool explain_standstill(const struct explain_service *in, struct explain 
         return true;
     }
     if (room == 0 && in->look.queued > 0) {
-        say(out, "All slots of the %zu ready agents are busy", ready);
+        say(out, "All slots of the %zu ready agent%s are busy", ready, ready == 1 ? "" : "s");
         return true;
     }
     return false;
@@ -193,8 +202,8 @@ void explain_service(const struct explain_service *in, struct explain *out)
     if (!explain_standstill(in, out))
         say(out, "Service " STR_FMT " takes executions", STR_ARG(in->service->name));
     explain_agents(in, out);
-    say(out, "%lld executions wait, %lld run", (long long)in->look.queued,
-        (long long)in->look.running);
+    say(out, "%s, %lld run%s", waiting(out->arena, in->look.queued), (long long)in->look.running,
+        in->look.running == 1 ? "s" : "");
 }
 
 // ── an execution ─────────────────────────────────────────────────────────────────────────────
@@ -277,8 +286,8 @@ static void explain_queued(const struct explain_execution *in, struct explain *o
     say(out, "It waits in the queue of service " STR_FMT " since %s, for %s",
         STR_ARG(in->of->service->name), time_text(out->arena, execution->created_at),
         span_text(out->arena, in->of->now - execution->created_at));
-    say(out, "%lld executions wait there in all, about %lld of them before it",
-        (long long)in->of->look.queued, (long long)in->ahead);
+    say(out, "%s there in all, about %lld of them before it",
+        waiting(out->arena, in->of->look.queued), (long long)in->ahead);
     if (!explain_standstill(in->of, out))
         say(out, "An agent has room: it is handed out in a moment");
     explain_agents(in->of, out);

@@ -44,7 +44,7 @@ def test_queued_and_running(api, plain, tmp_path):
     # An agent asks for one more than it runs, so that it need not wait for it.
     text = why(api, "executions", waiting[-1])
     assert f"It waits in the queue of service {service['name']}" in text, text
-    assert "of them before it" in text and "slots of the 1 ready agents are busy" in text
+    assert "of them before it" in text and "slots of the 1 ready agent are busy" in text
     text = why(api, "services", name)
     assert "executions wait" in text and f"Agent {replica} of revision 1.0.0.0 is ready" in text
     for identity in waiting:

@@ -43,6 +43,7 @@ def test_help_says_what_there_is(stranger, verb):
     if verb not in OWN:
         for heading in ("Everywhere:", "Examples:", "Exit codes:"):
             assert heading in text, heading
+        assert "\n  130 Ctrl-C" in text
     assert all(len(line) <= 100 for line in text.splitlines() if not line.startswith("  drover")), text
 
 
@@ -81,6 +82,9 @@ def test_man_pages_are_clean(stranger):
             assert re.search(rf"^\S*{heading}", re.sub(r"\x1b\[[0-9;]*m|.\x08", "", made.stdout), re.M), page.name
     text = (stranger.folder / "pages" / "drover-exec.1").read_text()
     assert "\\-\\-input" in text and "EXIT STATUS" in text
+    codes = re.findall(r"^\.B (\d+)$", text, re.M)
+    assert codes == ["0", "1", "2", "3", "4", "5", "6", "130"], codes
+    assert "\n.B 6\n" not in (stranger.folder / "pages" / "drover-services.1").read_text()
 
 
 # ── the examples ─────────────────────────────────────────────────────────────────────────────

@@ -75,6 +75,7 @@ def test_events(up):
         pass
     follower.send_signal(signal.SIGINT)
     follower.communicate(timeout=30)
+    assert follower.returncode == 130
     up.drover("resume", "hello")
 
 
@@ -83,7 +84,7 @@ def test_why(up):
     harness.wait_for("it ends", lambda: "ended with success" in up.drover("why", identity))
     assert "Agent" in up.drover("why", "hello")
     assert json.loads(up.drover("why", "hello", "-o", "json"))["status"] == "active"
-    up.drover("why", "0123456789abcdef01234567", code=3)
+    assert "no execution and no service" in up.drover("why", "0123456789abcdef01234567", code=3)
 
 
 def test_rollout(up):

@@ -35,6 +35,7 @@ def test_an_execution_that_fails_is_exit_code_6(cli, service):
     run = cli("exec", service, "fail", "text=it broke", "--wait")
     assert run.code == 6 and run.out == ""
     assert "The execution ended as failed: ValueError: it broke" in run.err, run.err
+    assert run.err.count("failed") == 1, run.err
     assert cli("exec", service, "fail", "text=x", "--wait", "-o", "json").json["latestStatus"]["status"] == "failed"
     quiet = cli("exec", service, "fail", "text=quietly", "--wait", "-q")
     assert quiet.code == 6 and "Traceback" in quiet.err and "[Done]" not in quiet.err
