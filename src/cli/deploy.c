@@ -9,6 +9,7 @@
 #include "cli/step.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "model/module.h"
 
 struct deploy_options {
     const char *name, *package;
@@ -206,6 +207,20 @@ static int deploy_one(struct cli *cli, const struct manifest *manifest,
     return cli->output == OUTPUT_TABLE ? CLI_OK : listing_one(cli, &spec, made);
 }
 
+// Before anything is sent: what was refused is not half done then.
+static int check_names(const struct deploy_options *options, struct manifest *manifest,
+                       struct err *err)
+{
+    if (options->name)
+        manifest->services[0].name = str_of(options->name);
+    if (options->package && name_check(str_of(options->package), "--package", err))
+        return -1;
+    for (size_t i = 0; i < manifest->service_count; i++)
+        if (name_check(manifest->services[i].name, options->name ? "--name" : "services", err))
+            return -1;
+    return 0;
+}
+
 static int run(struct cli *cli)
 {
     const struct deploy_options *options = cli->options;
@@ -220,9 +235,7 @@ static int run(struct cli *cli)
     if (options->name && manifest.service_count > 1)
         return cli_usage(cli, "--name names one service, but the folder describes %zu",
                          manifest.service_count);
-    if (options->name)
-        manifest.services[0].name = str_of(options->name);
-    if (lookup_project(cli, &project_id, &project, &err))
+    if (check_names(options, &manifest, &err) || lookup_project(cli, &project_id, &project, &err))
         return cli_fail(cli, &err);
     step_begin(cli, "Project " STR_FMT, STR_ARG(project));
     step_end(cli, "Project " STR_FMT, STR_ARG(project));

@@ -12,6 +12,7 @@
 #include "cli/step.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
+#include "model/module.h"
 
 struct push_options {
     const char *name;
@@ -197,6 +198,7 @@ static int run(struct cli *cli)
     struct err err = ERR_INIT;
     bool changed;
     if (manifest_read(cli, cli->arg_count > 0 ? cli->args[0] : ".", &manifest, &err) ||
+        (options->name && name_check(str_of(options->name), "--name", &err)) ||
         lookup_project(cli, &project_id, &project, &err) ||
         push_package(cli, &manifest, options->name, project_id, &package, &changed, &err))
         return cli_fail(cli, &err);

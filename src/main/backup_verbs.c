@@ -56,7 +56,7 @@ static int output_open(struct output *out, const char *path, bool force, struct 
         return 0;
     }
     if (!force && access(path, F_OK) == 0)
-        return err_set(err, ERR_CONFLICT, "%s is there already; name another file, or add --force",
+        return err_set(err, ERR_BAD_INPUT, "%s is there already; name another file, or add --force",
                        path);
     snprintf(out->part, sizeof(out->part), "%s.part", path);
     out->fd = open(out->part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

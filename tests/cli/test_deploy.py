@@ -102,6 +102,16 @@ def test_what_is_wrong_with_a_manifest_is_named_before_anything_is_sent(cli, man
     assert words in said and "dataloop.json" in said, said
 
 
+def test_a_wrong_name_is_refused_before_anything_is_sent(cli, unique):
+    write(cli.folder / "named", SIMPLE)
+    package = unique("kept-away")
+    for verb, option in (("deploy", "--name"), ("deploy", "--package"), ("push", "--name")):
+        said = cli.bad(2, verb, "named", option, "x/y")
+        assert f"{option}" in said and "Uploaded" not in said and "Packed" not in said, said
+    assert "Uploaded" not in cli.bad(2, "deploy", "named", "--package", package, "--name", "x/y")
+    assert package not in cli.good("packages", "-o", "name").lines
+
+
 def test_what_the_server_finds_wrong_is_told(cli, unique):
     name = unique("wrong")
     write(cli.folder / name, SIMPLE, {"services": [{"name": name, "runtime": {"concurrency": 0}}]})
