@@ -27,6 +27,7 @@ struct log_call {
     struct take_names executions;
     int64_t start, size;
     bool follow, system, descending;
+    bool by_execution;  // no service was named
     struct log_checkpoint at;
     // how the executions stand, at each look
     bool all_final;
@@ -156,6 +157,7 @@ static int read_request(struct log_call *log, struct err *err)
         take_time(call, "end", &log->at.end, err) || take_executions(log, err) ||
         take_limits(log, err))
         return -1;
+    log->by_execution = !log->service_id.at && log->executions.count > 0;
     if (log->at.text.len == 0)
         log->at.text = STR_NONE;
     log->at.seq = log->descending ? INT64_MAX : -1;
@@ -207,7 +209,8 @@ static int check(struct call *call, struct err *err)
     struct str id = log->project_id;
     struct service service;
     struct execution execution;
-    if (!log->service_id.at && log->executions.count > 0) {
+    // At each look: an execution may outlive its service, until it has ended.
+    if (log->by_execution) {
         kind = "execution";
         id = log->executions.at[0];
         if (tx_get(op->tx, &execution_entity, id, &execution, op->arena, err))

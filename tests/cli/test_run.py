@@ -201,6 +201,21 @@ def test_logs_of_an_execution_end_with_it(cli, service):
     assert cli.good("logs", identity, "--until", "1h").out == ""
 
 
+def test_the_log_of_an_execution_is_followed_to_its_end_when_its_service_is_deleted(cli, api, unique):
+    name = unique("leaving")
+    (cli.folder / "leaving").mkdir()
+    (cli.folder / "leaving" / "main.py").write_text(CODE)
+    cli.good("deploy", "leaving", "--package", name, "--name", name)
+    identity = cli.good("exec", name, "count", "to=80").out.strip()
+    following = cli.start("logs", identity, "-f")
+    assert following.stdout.readline().endswith("counted 1\n")
+    assert "what runs may finish" in cli.good("delete", name, "--yes").err
+    out, err = following.communicate(timeout=60 * harness.SLOW)
+    assert following.returncode == 0, err
+    assert [line.rpartition("counted ")[2] for line in out.splitlines()[:-1]] == [str(n) for n in range(2, 81)]
+    assert out.endswith("[Done] Executing function.\n") and api.finished(identity)["latestStatus"]["status"] == "success"
+
+
 def test_the_tail_of_lines_of_one_moment_is_followed_in_order(cli, service):
     identity = cli.good("exec", service, "burst", "lines=50", "then=3").out.strip()
     harness.wait_for("its lines are there", lambda: len(cli.good("logs", identity).lines) == 50)
