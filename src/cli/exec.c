@@ -3,6 +3,8 @@
 #include "cli/executions.h"
 #include "cli/lookup.h"
 #include "cli/verbs.h"
+#include "model/describe.h"
+#include "model/module.h"
 
 #define INPUT_MAX ((size_t)64 << 20)
 
@@ -79,6 +81,62 @@ static int compose_input(struct cli *cli, struct str *out, struct err *err)
     return 0;
 }
 
+static bool digits_only(struct str number)  // whole, however large
+{
+    for (size_t i = 0; i < number.len; i++)
+        if (strchr(".eE", number.at[i]))
+            return false;
+    return true;
+}
+
+// Whether a value can be of the declared type. Others than these (Json, String, entities by their
+// ids) take what they are given.
+static bool fits(struct str type, struct json value)
+{
+    int64_t number;
+    if (value.type == JSON_NULL)
+        return true;
+    if (str_is(type, "Boolean"))
+        return value.type == JSON_TRUE || value.type == JSON_FALSE;
+    if (str_is(type, "Number") || str_is(type, "Float"))
+        return value.type == JSON_NUMBER;
+    if (str_is(type, "Integer"))
+        return value.type == JSON_NUMBER && (json_int(value, &number) || digits_only(value.text));
+    return true;
+}
+
+// The server hands values on as they are, as Dataloop does, and the function meets them: a slip of
+// the hand is told here.
+static int check_types(struct cli *cli, struct json service, struct str input, struct err *err)
+{
+    const char *id = arena_cstr(cli->arena, json_text(service, "packageId", cli->arena));
+    const char *revision = arena_cstr(cli->arena,
+                                      json_text(service, "packageRevision", cli->arena));
+    struct json package, list = {0}, value;
+    struct err ignored = ERR_INIT;
+    struct module *modules;
+    char what[DESCRIBE_SIZE];
+    size_t count;
+    if (cli_get(cli, cli_path(cli, "/packages/{}?version={}", id, revision), &package, &ignored) ||
+        !json_get(package, "modules", &list) ||
+        modules_parse(list, NULL, cli->arena, &modules, &count, &ignored))
+        return 0;
+    struct str name = json_text(service, "moduleName", cli->arena);
+    const struct function *function = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(modules[i].name, name))
+            function = function_find(&modules[i], str_of(cli->args[1]));
+    for (size_t i = 0; function && i < function->input_count; i++) {
+        const struct parameter *declared = &function->inputs[i];
+        if (json_get(json_of(input), arena_cstr(cli->arena, declared->name), &value) &&
+            !fits(declared->type, value))
+            return err_field(err, "input", "The input " STR_FMT " is of type " STR_FMT ", not %s",
+                             STR_ARG(declared->name), STR_ARG(declared->type),
+                             describe_value(value, what));
+    }
+    return 0;
+}
+
 static int start(struct cli *cli, struct json *out, struct err *err)
 {
     struct json service;
@@ -87,6 +145,9 @@ static int start(struct cli *cli, struct json *out, struct err *err)
     struct json_writer w = JSON_WRITER(&body);
     if (compose_input(cli, &input, err) || lookup_service(cli, cli->args[0], &service, err))
         return -1;
+    if (check_types(cli, service, input, err))
+        return cli_hint(cli, "`drover describe %s` shows its functions and their inputs",
+                        cli->args[0]);
     json_w_object(&w);
     json_w_pair_str(&w, "functionName", str_of(cli->args[1]));
     json_w_pair_raw(&w, "input", input);
@@ -156,9 +217,11 @@ static const struct verb verbs[] = {
      .arguments = "SERVICE FUNCTION [NAME=VALUE…]",
      .group = GROUP_RUN,
      .summary = "run a function of a service",
-     .about = "Without --wait it prints the id of the execution, which is queued. With --wait it "
-              "exits with 6 when the execution ends otherwise than in success; Ctrl-C leaves the "
-              "execution as it is and says how to follow or cancel it.",
+     .about =
+         "Without --wait it prints the id of the execution, which is queued. With --wait it "
+         "exits with 6 when the execution ends otherwise than in success; Ctrl-C leaves the "
+         "execution as it is and says how to follow or cancel it. An input that cannot be of its "
+         "declared type (Integer, Number, Float, Boolean) is refused.",
      .options = options,
      .option_count = 2,
      .options_size = sizeof(struct exec_options),

@@ -52,6 +52,23 @@ def test_inputs_that_are_wrong(cli, service, arguments, words):
     assert words in cli.bad(2, "exec", service, "run", *arguments)
 
 
+@pytest.mark.parametrize("function, arguments, words", [
+    ("count", ["to=abc"], 'The input to is of type Integer, not the string "abc"'),
+    ("count", ["to=1.5"], "The input to is of type Integer, not the number 1.5"),
+    ("count", ["--input", '{"to": [1]}'], "The input to is of type Integer, not an array"),
+    ("burst", ["lines=1", "then=true"], "The input then is of type Number, not a boolean"),
+])
+def test_inputs_that_cannot_be_of_their_type(cli, service, function, arguments, words):
+    said = cli.bad(2, "exec", service, function, *arguments)
+    assert words in said and "drover describe" in said
+
+
+def test_inputs_that_can_be_of_their_type(cli, service):
+    for value in (0, "0.0", "-99999999999999999999999"):
+        cli.good("exec", service, "count", f"to={value}")
+    assert "TypeError" in cli("exec", service, "count", "to=null", "--wait").err
+
+
 def test_a_function_that_is_not_there_names_those_that_are(cli, service):
     said = cli.bad(2, "exec", service, "rum")
     assert "no function rum" in said and "run" in said and f"drover describe {service}" in said
