@@ -17,7 +17,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT / "tests"), str(ROOT / "tools")]
 
 from support import picture, table  # noqa: E402
-from workloads import BY_NAME  # noqa: E402
+from workloads import BY_NAME, NOISY  # noqa: E402
 
 INTRODUCTION = """# Performance
 
@@ -40,7 +40,8 @@ METHOD = """## Method
 
 - A figure is the median of {runs} runs, with the smallest and the largest behind it; where a run builds much
   (a million rows), it takes its samples within one run. The runs of all workloads, peers and limits are
-  interleaved, so that all see the same minutes.
+  interleaved, so that all see the same minutes. What was measured again at another hour is compared only with
+  what was measured beside it then.
 - Every workload of Drover gets a fresh server on an empty data folder, with the options that a user gets
   (`--log-level warn`), and runs through the public HTTP API. Latencies are measured when the server is at rest.
 - The function is a no-op in Python. "executions/s" counts from the first request to the moment when the last
@@ -115,7 +116,15 @@ def figures(rows):
 
 def machine(facts):
     skipped = ("when", "drover")
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items() if name not in skipped)
+    return "\n".join(f"- {name}: {fact(facts, name)}" for name in facts if name not in skipped)
+
+
+def fact(facts, name):
+    value = facts[name]
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    if name == "load before" and value > facts["cores"]:
+        text += " (more than the cores: the machine was not quiet when this began)"
+    return text
 
 
 def section(result, found, heading, text, names):
@@ -140,19 +149,21 @@ def where_time_goes(result):
     """The CPU of one execution of `single`, by what the parts cost alone."""
     total = median(result, "single", "CPU us/execution")
     parts = [("HTTP: one request of libmicrohttpd alone", median(result, "http", "CPU us/request, libmicrohttpd alone")),
-             ("the store: one whole life, ten in flight", median(result, "store", "CPU us/execution, 10 in flight")),
+             ("the store: one whole life, 64 in flight", median(result, "store", "CPU us/execution, 64 in flight")),
              ("the runner: one call, ten at a time", median(result, "runner", "CPU us/call, 10 at a time"))]
-    if not total or not all(part[1] for part in parts):
+    known, missing = [part for part in parts if part[1]], [part[0].partition(":")[0] for part in parts if not part[1]]
+    rest = (total or 0) - sum(part[1] for part in known)
+    if not known or rest < 0:  # parts that take more than the whole were measured in other circumstances
         return ""
-    rest = total - sum(part[1] for part in parts)
-    lines = [f"| {name} | {table.number(value)} | {value / total:.0%} |" for name, value in
-             parts + [("the rest: API, dispatch, the agent and its link", rest)]]
-    trip, sync = median(result, "idle", "p50 ms"), median(result, "disk", "p50 ms")
+    known.append((f"the rest: {', '.join([*missing, 'API, dispatch, the agent and its link'])}", rest))
+    lines = [f"| {name} | {table.number(value)} | {value / total:.0%} |" for name, value in known]
+    trip, syncs = median(result, "idle", "p50 ms"), table.reference(result, "idle", ("disk", "p50 ms"))
     commits = median(result, "commits", "fsyncs/execution")
     text = ("## Where the time goes\n\nOf the CPU of one execution under load (`single`); each part measured alone, with its own "
             "batching:\n\n")
     text += "| part | µs | share |\n| --- | --- | --- |\n" + "\n".join(lines)
-    if trip and sync and commits:
+    if trip and syncs and commits:
+        sync = statistics.median(syncs)
         text += (f"\n\nOne execution alone takes {table.number(trip)} ms; its {commits:.0f} syncs of {table.number(sync)} ms each "
                  f"are {min(commits * sync / trip, 1):.0%} of that. Many together share their commits, and are bound by CPU.")
     return text
@@ -162,11 +173,14 @@ def summary(found):
     """All that has a target, in short."""
     rows = [row for row in found if "must" in row]
     missed = [row for row in rows if row["verdict"] == "NOT MET"]
-    lines = ["## Targets", f"{len(rows) - len(missed)} of {len(rows)} targets are met, "
-             f"{sum(row['verdict'] == 'goal' for row in rows)} reach their goal."]
+    unclear = [row for row in rows if row["verdict"] == NOISY]
+    lines = ["## Targets", f"{len(rows) - len(missed) - len(unclear)} of {len(rows)} targets are met, "
+             f"{sum(row['verdict'] == 'goal' for row in rows)} reach their goal. Not met: {len(missed)}."
+             + (f" Not comparable: {len(unclear)}, for what they are compared with varied by more than "
+                f"{table.NOISE:g}×." if unclear else "")]
     lines.append("The bounds were set on a machine where SQLite alone did 61,400 lives a second in groups of 100, and one "
-                 "life in 0.40 ms. \"Met for its limit\" says that this machine's SQLite (`sqlite`) is slower by that "
-                 "factor, and that Drover loses no more than it.")
+                 "life in 0.40 ms. \"Met for its limit\" says that this machine's SQLite (`sqlite`; for `idle` SQLite "
+                 "alone beside it, in the same seconds) is slower by that factor, and that Drover loses no more than it.")
     lines.append(table.markdown(rows, ["workload", *COLUMNS], lambda row: [row["title"], *cells(row)]))
     return "\n\n".join(lines)
 

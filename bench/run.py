@@ -77,6 +77,7 @@ def arguments():
     parser.add_argument("--folder", default="/var/tmp", help="where the servers' data goes: a real disk (default /var/tmp)")
     parser.add_argument("--out", help="result file (default bench/results/DATE.json, and .md beside it)")
     parser.add_argument("--again", metavar="RESULT", help="measure these workloads anew in an earlier result of this machine")
+    parser.add_argument("--busy", action="store_true", help="do not wait until the machine has nothing else to do")
     parser.add_argument("--no-file", action="store_true", help="only print")
     parser.add_argument("--build", help="folder of the programs (default build)")
     args = parser.parse_args()
@@ -88,13 +89,40 @@ def arguments():
     return args
 
 
+def wait_for_quiet(progress, minutes=5, most=0.1):
+    """Until other work takes less than a tenth of the cores; ends the program when that does not come."""
+    for number in range(minutes * 12):
+        busy = facts.busy(5)
+        if busy < most:
+            return
+        if number == 0:
+            progress.say(f"other work takes {busy:.0%} of this machine; waiting until it ends (--busy does not wait)")
+    sys.exit(f"other work still takes {busy:.0%} of this machine after {minutes} minutes: what is measured now would say "
+             "little; end it, or measure all the same with --busy")
+
+
 def choose_sizes(args):
     chosen = sizes.TINY if args.tiny else sizes.QUICK if args.quick else sizes.FULL if args.full else sizes.USUAL
     given = {name: getattr(args, name) for name in ("runs", "queued", "history", "services") if getattr(args, name)}
     return dataclasses.replace(chosen, **given)
 
 
-def measure_one(workload, context, result, progress):
+def places(result, name, again):
+    """Where a workload's figures go. again: what is measured anew in an earlier result; a limit that is measured
+    only for these is kept with each, for the others were beside another."""
+    if not again:
+        return [result["figures"]]
+    beside = [result.setdefault("beside", {}).setdefault(one, {}) for one in again if name in BY_NAME[one].limits()]
+    return [result["figures"]] * (name in again) + beside
+
+
+def with_limits(names):
+    """The workloads, and those that give the limits of their targets."""
+    needed = {limit for name in names for limit in BY_NAME[name].limits()}
+    return [one for one in WORKLOADS if one.name in needed.union(names)]
+
+
+def measure_one(workload, context, result, progress, again):
     """One run of one workload into the result; says what went wrong."""
     before = time.monotonic()
     try:
@@ -109,15 +137,15 @@ def measure_one(workload, context, result, progress):
     for figure, value in found.items():
         if figure.startswith("curve "):
             result["curves"].setdefault(figure[6:], []).append(value)
-        else:
-            result["figures"].setdefault(workload.name, {}).setdefault(figure, []).extend(
-                value if isinstance(value, list) else [value])
+            continue
+        for figures in places(result, workload.name, again):
+            figures.setdefault(workload.name, {}).setdefault(figure, []).extend(value if isinstance(value, list) else [value])
     shown = "; ".join(f"{figure} {table.number(table.middle(value))}" for figure, value in found.items()
                       if not figure.startswith("curve "))
     progress.say(f"  {time.monotonic() - before:.1f} s: {shown}")
 
 
-def measure(chosen, size, folder, result, progress, path):
+def measure(chosen, size, folder, result, progress, path, again):
     context = Context(folder, size, lambda text: progress.say(f"    {text}"))
     for number in range(size.runs):  # interleaved, so that all see the same minutes
         for workload in chosen:
@@ -127,7 +155,7 @@ def measure(chosen, size, folder, result, progress, path):
                 continue  # twice is enough
             progress.say(f"run {number + 1}/{1 if workload.once else size.runs}: {workload.name}: {workload.title}")
             result["machine"]["load during"].append(facts.load())
-            measure_one(workload, context, result, progress)
+            measure_one(workload, context, result, progress, again)
             for problem in context.problems:
                 result["problems"].append(f"{workload.name}: {problem}")
                 progress.say(f"  the server complained: {problem}")
@@ -157,8 +185,8 @@ def earlier(path, names):
     """The result in the file, without what is measured anew."""
     result = json.loads(pathlib.Path(path).read_text())
     for name in names:
-        result["figures"].pop(name, None)
-        result["failed"].pop(name, None)
+        for part in ("figures", "failed", "beside"):
+            result.get(part, {}).pop(name, None)
         result["curves"].pop("services" if name == "service-count" else name, None)
     result["problems"] = [one for one in result["problems"] if one.split(":")[0] not in names]
     result["machine"]["measured again"] = "; ".join(
@@ -175,8 +203,10 @@ def main():
     if args.again:
         result, path = earlier(args.again, args.workloads), pathlib.Path(args.again)
         size = sizes.Sizes(**result["sizes"])
-    chosen = [BY_NAME[name] for name in args.workloads] or [
+    chosen = with_limits(args.workloads) or [
         one for one in WORKLOADS if not (args.no_peers and one.kind == "peer")]
+    if not args.busy and size.seconds > sizes.TINY.seconds:
+        wait_for_quiet(progress)
     result["machine"].setdefault("load before", facts.load())
     result["machine"]["load during"] = []
     if result["machine"]["disk"].startswith("tmpfs"):
@@ -184,14 +214,14 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is ended
     with tempfile.TemporaryDirectory(prefix="drover-bench-", dir=args.folder) as folder:
         try:
-            measure(chosen, size, folder, result, progress, path)
+            measure(chosen, size, folder, result, progress, path, args.workloads if args.again else [])
         except KeyboardInterrupt:
             progress.say("interrupted; what was measured so far follows")
             result["failed"]["interrupted"] = ["by the keyboard"]
     during = result["machine"].pop("load during") or [0]
     result["machine"]["load during, median and most"] = f"{table.summary(during)['median']:.2f}, {max(during):.2f}"
     took = round((time.monotonic() - progress.start) / 60, 1)
-    result["machine"]["took, minutes"] = result["machine"].get("took, minutes", 0) + took
+    result["machine"]["took, minutes"] = round(result["machine"].get("took, minutes", 0) + took, 1)
     found = table.rows(result, BY_NAME)
     print("\n" + table.text(found))
     for name, texts in result["failed"].items():

@@ -257,7 +257,7 @@ int main(int argc, char **argv)
     const char *folder = argc > 1 ? argv[1] : "store-bench";
     int64_t ms = argc > 2 ? (int64_t)(strtod(argv[2], NULL) * 1000) : 3000;
     int64_t queued = argc > 3 ? strtoll(argv[3], NULL, 10) : 0;
-    static const int64_t widths[] = {1, 10, 100, 1000};
+    static const int64_t widths[] = {1, 10, 64, 100, 1000};
     for (size_t i = 0; i < sizeof(widths) / sizeof(*widths); i++)
         run(folder, widths[i], ms, queued);
     return 0;

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 
 from support.programs import ROOT
 
@@ -50,6 +51,17 @@ def machine(folder):
         if version and "no packages found" not in version:
             facts[name] = version
     return facts
+
+
+def busy(seconds):
+    """The part of all cores that was at work during so many seconds from now, 0 to 1."""
+    def ticks():  # user, nice, system, idle, iowait, …
+        found = [int(field) for field in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(found), found[3] + found[4]
+    before = ticks()
+    time.sleep(seconds)
+    total, idle = (now - then for now, then in zip(ticks(), before))
+    return 1 - idle / total if total else 0.0
 
 
 def load():

@@ -27,25 +27,44 @@ def rows(result, by_name):
         for figure, values in result["figures"].get(name, {}).items():
             one = {"workload": name, "title": workload.title, "kind": workload.kind, "figure": figure, **summary(values)}
             if target := workload.targets.get(figure):
-                slower = target.slower(limit_of(result, target))
+                limit = reference(result, name, target.limit or target.over)
+                slower = target.slower(statistics.median(limit)) if limit else 1.0
                 one.update(must=target.must, goal=target.goal, most=target.most,
-                           verdict=target.verdict(one["median"], slower))
+                           verdict=target.verdict(one["median"], slower, noisy(limit)))
             one["ratios"] = ratios(result, by_name, workload, figure, one["median"])
             found.append(one)
     return found
 
 
-def limit_of(result, target):
-    """This machine's own limit beside a target, measured in the same run; None when it was not."""
-    values = result["figures"].get(target.limit[0], {}).get(target.limit[1]) if target.limit else None
-    return statistics.median(values) if values else None
+def measured_anew(result):
+    """The workloads whose figures are of another hour than the rest (run.py --again)."""
+    parts = filter(None, result.get("machine", {}).get("measured again", "").split("; "))
+    return {name for part in parts for name in part.rpartition(" on ")[0].split(", ")}
+
+
+def reference(result, name, limit):
+    """The values of another workload's figure (limit: workload, figure, …) that were measured in the same minutes as
+    this workload; [] when none were."""
+    if not limit:
+        return []
+    figures = result["figures"]
+    if name != limit[0] and {name, limit[0]} & measured_anew(result):
+        figures = result.get("beside", {}).get(name, {})
+    return figures.get(limit[0], {}).get(limit[1], [])
+
+
+NOISE = 3.0  # a reference that varies by more says nothing
+
+
+def noisy(values):
+    return bool(values) and max(values) > NOISE * min(values)
 
 
 def ratios(result, by_name, workload, figure, median):
     """To the best peer, to the one that stands apart, and to each limit: [(what, this / that)]."""
     peers, found = {}, []
     for own, other, other_figure in workload.beside:
-        values = result["figures"].get(other, {}).get(other_figure)
+        values = reference(result, workload.name, (other, other_figure))
         if own != figure or not values or not statistics.median(values):
             continue
         ratio = median / statistics.median(values)
