@@ -94,6 +94,8 @@ static int add_file(struct making *making, const char *path, const struct stat *
         if (archive_write_data(making->archive, part, (size_t)n) < 0)
             return archive_err(making, path, err);
         cli_tick(making->cli);
+        if (making->cli->interrupted)
+            return err_set(err, ERR_TIMEOUT, "interrupted");
     }
     if (left > 0)
         return err_set(err, ERR_BAD_INPUT, "%s changed while it was packed", path);

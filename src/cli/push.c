@@ -197,6 +197,7 @@ static int run(struct cli *cli)
     struct json package;
     struct err err = ERR_INIT;
     bool changed;
+    cli_catch_interrupt(cli);
     if (manifest_read(cli, cli->arg_count > 0 ? cli->args[0] : ".", &manifest, &err) ||
         (options->name && name_check(str_of(options->name), "--name", &err)) ||
         lookup_project(cli, &project_id, &project, &err) ||

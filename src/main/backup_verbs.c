@@ -220,8 +220,11 @@ static int run_restore(struct cli *cli)
 {
     const struct backup_options *options = cli->options;
     struct output out = {.cli = cli};
-    struct restore_config config = {
-        .data = options->data, .on_progress = on_progress, .on_damage = on_missing, .arg = &out};
+    struct restore_config config = {.data = options->data,
+                                    .stop = &out.stop,
+                                    .on_progress = on_progress,
+                                    .on_damage = on_missing,
+                                    .arg = &out};
     struct backup_report report = {0};
     struct err err = ERR_INIT;
     bool from_stdin = strcmp(cli->args[0], "-") == 0;
@@ -239,6 +242,7 @@ static int run_restore(struct cli *cli)
                 cli->args[0]);
         return cli_fail(cli, &err);
     }
+    cli_catch_interrupt(cli);
     step_begin(cli, "Restoring into %s", options->data);
     if (backup_restore(&config, fd, &report, &err)) {
         step_break(cli);
@@ -249,7 +253,10 @@ static int run_restore(struct cli *cli)
     step_end(cli, "Restored %lld files and %lld blobs, %s, as of %s", (long long)report.files,
              (long long)report.blobs, size_of(cli, report.bytes), at);
     tell_next(cli, options, &report);
-    return CLI_OK;
+    if (report.damaged == 0)
+        return CLI_OK;
+    cli_warn(cli, "%lld files are missing: the backup had them no more", (long long)report.damaged);
+    return CLI_FAILED;
 }
 
 #define OPTION(flag_, kind, member, ...)                                                           \

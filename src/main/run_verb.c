@@ -379,13 +379,37 @@ static int run_here(struct run *run)
     return cli_flush(cli);
 }
 
+// What ends the child, or asks it to end: read by sigwaitinfo.
+static sigset_t awaited(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGCHLD);
+    return set;
+}
+
+// SIGTERM is passed on; Ctrl-C the child has had from the terminal too.
+static int wait_for_child(pid_t child)
+{
+    sigset_t set = awaited();
+    int status = 0;
+    while (waitpid(child, &status, WNOHANG) == 0)
+        if (sigwaitinfo(&set, NULL) == SIGTERM)
+            kill(child, SIGTERM);
+    return status;
+}
+
 // The limit may end the child as a whole; this process stays outside to say so and to clean up.
 static int run_apart(struct run *run)
 {
-    int status;
+    sigset_t set = awaited();
     fflush(NULL);
+    sigprocmask(SIG_BLOCK, &set, NULL);
     pid_t child = fork();
     if (child == 0) {
+        sigprocmask(SIG_UNBLOCK, &set, NULL);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         _exit(run_here(run));
     }
@@ -394,9 +418,7 @@ static int run_apart(struct run *run)
         err_errno(&err, ERR_UNAVAILABLE, errno, "starting a process");
         return cli_fail(run->cli, &err);
     }
-    signal(SIGINT, SIG_IGN);  // the terminal tells the child too
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
+    int status = wait_for_child(child);
     if (WIFEXITED(status))
         return WEXITSTATUS(status);
     if (program_limit_exceeded(run->limit))

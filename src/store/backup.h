@@ -51,7 +51,9 @@ MUST_CHECK int backup_inspect(const struct backup_config *config, struct backup_
                               struct err *err);
 
 struct restore_config {
-    const char *data;  // is made; an empty folder may be there
+    const char *data;         // is made; an empty folder may be there
+    const atomic_bool *stop;  // ends it early (ERR_UNAVAILABLE); NULL: never
+    // Called ten times a second and more while it works or waits for the archive; NULL: not wanted.
     void (*on_progress)(void *arg, const char *what, int64_t done, int64_t total);
     void (*on_damage)(void *arg, const char *blob, const char *why);
     void *arg;
@@ -59,7 +61,8 @@ struct restore_config {
 
 // Reads an archive from fd into a folder beside `data`, verifies all of it (hashes, the databases'
 // integrity, that every blob is there), gives it an epoch that is higher than any that the old
-// server can have reached, and only then names it `data`. When it fails nothing is left behind.
+// server can have reached, and only then names it `data`. When it fails nothing is left behind; what
+// one that was killed left behind the next one removes.
 // ERR_CONFLICT: `data` is in use or not empty. ERR_BAD_INPUT: the archive is not whole, or not one.
 MUST_CHECK int backup_restore(const struct restore_config *config, int fd,
                               struct backup_report *report, struct err *err);

@@ -8,7 +8,10 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <libgen.h>
+#include <poll.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,6 +28,9 @@
 #define EPOCH_STEP   1000        // starts that the old server may have made since the backup
 #define HOUR_MS      3600000
 #define NAME_LONGEST 200
+#define BESIDE       ".restoring-"
+#define CHECK_STEPS  1000000  // of SQLite's machine, between two looks at `stop`
+#define WAIT_MS      100
 
 struct restore {
     const struct restore_config *config;
@@ -35,13 +41,25 @@ struct restore {
     struct buf manifest;
     bool head;
     char root[BACKUP_PATH];  // the folder beside
-    char *block;
+    int lock;                // on it: says that it is no left-over
+    char *block, *input;
+    int fd;
 };
 
 static void progress(const struct restore *r, const char *what, int64_t done, int64_t total)
 {
     if (r->config->on_progress)
         r->config->on_progress(r->config->arg, what, done, total);
+}
+
+static bool is_stopped(const struct restore *r)
+{
+    return r->config && r->config->stop && atomic_load(r->config->stop);
+}
+
+static int stopped(const struct restore *r, struct err *err)
+{
+    return is_stopped(r) ? err_set(err, ERR_UNAVAILABLE, "the restore was stopped") : 0;
 }
 
 static int bad(struct err *err, const char *what)
@@ -54,6 +72,8 @@ static int bad(struct err *err, const char *what)
 static int read_failed(struct restore *r, struct err *err)
 {
     const char *why = archive_error_string(r->archive);
+    if (stopped(r, err))
+        return -1;
     return bad(err, why ? why : "it cannot be read");
 }
 
@@ -321,6 +341,13 @@ static int check_rows(struct restore *r, sqlite3 *sql, struct err *err)
                : 0;
 }
 
+static int on_check(void *arg)
+{
+    const struct restore *r = arg;
+    progress(r, "checking", 0, 0);
+    return is_stopped(r);
+}
+
 static int check_database(struct restore *r, struct str name, struct err *err)
 {
     char path[BACKUP_PATH * 2];
@@ -331,9 +358,13 @@ static int check_database(struct restore *r, struct str name, struct err *err)
     if (sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         err_set(err, ERR_BAD_INPUT, "opening " STR_FMT ": %s", STR_ARG(name),
                 sql ? sqlite3_errmsg(sql) : "out of memory");
-    else
+    else if (sqlite3_progress_handler(sql, CHECK_STEPS, on_check, r), true)
         failed = backup_check(sql, "integrity_check", path, err) ||
                  (str_is(name, BACKUP_ROWS) && check_rows(r, sql, err));
+    if (failed && is_stopped(r)) {
+        *err = ERR_INIT;
+        (void)stopped(r, err);
+    }
     if (sqlite3_close(sql) != SQLITE_OK && !failed)  // the last one: empties the WAL
         failed = err_set(err, ERR_INTERNAL, "closing " STR_FMT, STR_ARG(name));
     return failed ? -1 : 0;
@@ -383,6 +414,40 @@ static int is_empty(const char *path, struct err *err)
                    "%s is not empty; restore into a new folder, or move this one away", path);
 }
 
+static void remove_tree(const char *path) { nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
+
+// Takes the folder for this process, for as long as the descriptor is open. -1: another one has it.
+static int lock_folder(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0)
+        fd_close_at(&fd);
+    return fd;
+}
+
+// What restores into the same folder left behind when they were killed.
+static void remove_leftovers(const char *target)
+{
+    char above[BACKUP_PATH], last[BACKUP_PATH], path[BACKUP_PATH * 2];
+    snprintf(above, sizeof(above), "%s", target);
+    snprintf(last, sizeof(last), "%s", target);
+    const char *folder = dirname(above);
+    struct str start = str_of(basename(last));
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        struct str name = str_of(entry->d_name);
+        if (!str_starts(name, start) ||
+            !str_starts((struct str){name.at + start.len, name.len - start.len}, STR(BESIDE)))
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        _cleanup_fd_ int lock = lock_folder(path);
+        if (lock >= 0)
+            remove_tree(path);
+    }
+    if (dir)
+        closedir(dir);
+}
+
 // r->root is set only once it is a folder of our own: what is named there is removed on failure.
 static int make_beside(struct restore *r, struct err *err)
 {
@@ -397,10 +462,12 @@ static int make_beside(struct restore *r, struct err *err)
     _cleanup_free_ char *target = mem_copy(data, len), *copy = mem_copy(data, len);
     if (is_empty(target, err) || store_folder_make(dirname(copy), err) < 0)
         return -1;
-    snprintf(root, sizeof(root), "%s.restoring-%ld", target, (long)getpid());
+    remove_leftovers(target);
+    snprintf(root, sizeof(root), "%s" BESIDE "%ld", target, (long)getpid());
     if (mkdir(root, 0700) < 0)
         return err_errno(err, ERR_UNAVAILABLE, errno, "making %s", root);
     memcpy(r->root, root, sizeof(root));
+    r->lock = lock_folder(root);
     return 0;
 }
 
@@ -418,13 +485,44 @@ static int put_in_place(struct restore *r, struct err *err)
     return store_folder_sync(dirname(path), err);
 }
 
-static int open_archive(struct restore *r, int fd, struct err *err)
+// A pipe may be silent for long.
+static la_ssize_t on_read(struct archive *archive, void *arg, const void **at)
 {
-    r->archive = archive_read_new();
-    archive_read_support_format_tar(r->archive);
-    archive_read_support_filter_all(r->archive);  // whoever compressed it need not undo that
-    return archive_read_open_fd(r->archive, fd, BACKUP_BLOCK) == ARCHIVE_OK ? 0
-                                                                            : read_failed(r, err);
+    struct restore *r = arg;
+    struct pollfd wait = {.fd = r->fd, .events = POLLIN};
+    *at = r->input;
+    for (;;) {
+        progress(r, "reading", r->report->bytes, 0);
+        if (is_stopped(r)) {
+            archive_set_error(archive, ECANCELED, "stopped");
+            return -1;
+        }
+        if (poll(&wait, 1, WAIT_MS) <= 0)
+            continue;
+        ssize_t n = read(r->fd, r->input, BACKUP_BLOCK);
+        if (n >= 0)
+            return n;
+        if (errno != EINTR && errno != EAGAIN) {
+            archive_set_error(archive, errno, "%s", strerror(errno));
+            return -1;
+        }
+    }
+}
+
+static struct archive *new_reader(void)
+{
+    struct archive *archive = archive_read_new();
+    archive_read_support_format_tar(archive);
+    archive_read_support_filter_all(archive);  // whoever compressed it need not undo that
+    return archive;
+}
+
+static int open_archive(struct restore *r, struct err *err)
+{
+    r->archive = new_reader();
+    return archive_read_open(r->archive, r, NULL, on_read, NULL) == ARCHIVE_OK
+               ? 0
+               : read_failed(r, err);
 }
 
 int backup_restore(const struct restore_config *config, int fd, struct backup_report *report,
@@ -435,19 +533,24 @@ int backup_restore(const struct restore_config *config, int fd, struct backup_re
                         .arena = arena_new(),
                         .hashes = map_new(),
                         .manifest = BUF_INIT(TEXT_MAX),
-                        .block = mem_alloc(BACKUP_BLOCK)};
+                        .block = mem_alloc(BACKUP_BLOCK),
+                        .input = mem_alloc(BACKUP_BLOCK),
+                        .fd = fd,
+                        .lock = -1};
     *report = (struct backup_report){0};
-    int failed = sodium_init() < 0 || make_beside(&r, err) || open_archive(&r, fd, err) ||
+    int failed = sodium_init() < 0 || make_beside(&r, err) || open_archive(&r, err) ||
                  take_all(&r, err) || check_manifest(&r, err) || check_databases(&r, err) ||
                  put_in_place(&r, err);
     if (failed && r.root[0])
-        nftw(r.root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        remove_tree(r.root);
+    fd_close_at(&r.lock);
     if (r.archive)
         archive_read_free(r.archive);
     map_free(r.hashes);
     buf_deinit(&r.manifest);
     arena_free(r.arena);
     mem_free(r.block);
+    mem_free(r.input);
     return failed ? -1 : 0;
 }
 
@@ -458,7 +561,10 @@ int backup_look(int fd, struct backup_report *report, struct err *err)
     struct archive_entry *entry;
     struct json manifest, value = {0};
     *report = (struct backup_report){0};
-    int failed = open_archive(&r, fd, err), rc = ARCHIVE_OK;
+    r.archive = new_reader();
+    int rc = archive_read_open_fd(r.archive, fd, BACKUP_BLOCK), failed = 0;
+    if (rc != ARCHIVE_OK)
+        failed = read_failed(&r, err);
     while (!failed && (rc = archive_read_next_header(r.archive, &entry)) == ARCHIVE_OK) {
         const char *name = archive_entry_pathname(entry);
         report->bytes += archive_entry_size(entry);

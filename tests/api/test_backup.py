@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import tarfile
@@ -194,7 +195,38 @@ def test_a_damaged_blob_is_named(own_server, tmp_path, unique):
     with tarfile.open(tmp_path / "b.tar") as archive:
         assert json.load(archive.extractfile("manifest.json"))["damaged"] == [blob.name]
     again = drover("restore", tmp_path / "b.tar", "--data", tmp_path / "new")
-    assert again.returncode == 0 and blob.name in again.stderr
+    assert again.returncode == 1 and blob.name in again.stderr and (tmp_path / "new" / "drover.db").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_restore_leaves_nothing(own_server, tmp_path, number):
+    """Also while it waits for the rest of the archive; and what a killed one left, the next one removes."""
+    server, _ = own_server()
+    good(drover("backup", tmp_path / "b.tar", server=server))
+    head = (tmp_path / "b.tar").read_bytes()[:40000]
+
+    def begin():
+        process = subprocess.Popen([str(harness.BUILD / "drover"), "restore", "-", "--data", str(tmp_path / "new")],
+                                   stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdin.write(head)
+        process.stdin.flush()
+        harness.wait_for("it has begun", lambda: list(tmp_path.glob("new.restoring-*/drover.db")))
+        return process
+    interrupted = begin()
+    interrupted.send_signal(number)
+    assert interrupted.wait(30 * harness.SLOW) == 130
+    assert not list(tmp_path.glob("new*"))
+    with begin() as killed:
+        killed.kill()
+    assert list(tmp_path.glob("new.restoring-*"))
+    with begin() as going:
+        assert len(list(tmp_path.glob("new.restoring-*"))) == 1, "that of the killed one is gone"
+        second = drover("restore", tmp_path / "b.tar", "--data", tmp_path / "new")
+        assert second.returncode == 0, second.stderr
+        assert len(list(tmp_path.glob("new.restoring-*"))) == 1, "one that works keeps its folder"
+        going.send_signal(number)
+        assert going.wait(30 * harness.SLOW) == 130
+    assert not list(tmp_path.glob("new.restoring-*"))
 
 
 @pytest.mark.server_errors("client left")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """init, push, deploy: from a folder to a service that runs."""
 import json
+import socket
 
 import pytest
 
@@ -158,3 +159,13 @@ def test_the_first_deployment_makes_a_project(tmp_path, home, unique):
         assert "default, second" in said and "--project" in said
     finally:
         assert not server.close()
+
+
+def test_ctrl_c_while_a_server_is_silent(cli, interrupt):
+    cli.good("init", "quiet")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        cli.environment.update(DROVER_URL=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        process = cli.start("push", "quiet")
+        with silent.accept()[0]:
+            code, out, err = interrupt(process)
+    assert code == 130 and not out, err

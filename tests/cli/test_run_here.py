@@ -138,6 +138,19 @@ def test_ctrl_c_asks_the_function_to_end(run):
     assert process.returncode == 130 and not out and "terminated" in err
 
 
+def test_sigterm_leaves_nothing_behind(run):
+    """Also when only the program itself is told, as by a service manager."""
+    (run.folder / "main.py").write_text(textwrap.dedent(POLITE))
+    process = run.start("polite", start_new_session=True)
+    while "running" not in process.stderr.readline():
+        pass
+    assert list(run.folder.parent.glob("drover-run-*"))
+    process.terminate()
+    out, err = process.communicate(timeout=30 * harness.SLOW)
+    assert process.returncode == 130 and not out and "terminated" in err
+    assert not list(run.folder.parent.glob("drover-run-*"))
+
+
 def test_ctrl_c_twice_kills_it(run):
     process = run.start("nap", "-i", '{"seconds": 600}', start_new_session=True)
     while "napping" not in process.stderr.readline():
