@@ -3,7 +3,12 @@
 // fills a pipe; net/ sends what comes out.
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/api_internal.h"
@@ -13,6 +18,7 @@
 #include "store/backup.h"
 
 #define PIPE_BYTES (1 << 20)
+#define WORK_SPARE (16 << 20)  // what the rows may grow by meanwhile
 
 struct job {  // belongs to the thread and to the request: the last one frees it
     atomic_int owners;
@@ -23,8 +29,8 @@ struct job {  // belongs to the thread and to the request: the last one frees it
     struct err err;
     struct api *api;  // the request's, on the loop
     char *data, *work;
-    bool keys;
-    int out;  // the pipe's writing end: the thread's
+    bool keys, own_work;  // own: a folder that was made for this one
+    int out;              // the pipe's writing end: the thread's
 };
 
 static void job_release(struct job *job)
@@ -32,6 +38,8 @@ static void job_release(struct job *job)
     if (atomic_fetch_sub(&job->owners, 1) > 1)
         return;
     fd_close_at(&job->out);
+    if (job->own_work)
+        rmdir(job->work);
     mem_free(job->data);
     mem_free(job->work);
     mem_free(job);
@@ -80,6 +88,48 @@ static void on_over(void *arg, bool sent)
     job_release(job);
 }
 
+static int64_t size_of_file(const char *data, const char *name)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s", data, name);
+    return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+// Whether so many bytes can be written there. Asked of the file system itself: a quota counts too.
+static bool has_room(const char *folder, int64_t bytes)
+{
+    _cleanup_fd_ int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    return (fallocate(fd, 0, 0, bytes) == 0 || errno == EOPNOTSUPP) && pwrite(fd, "", 1, 0) == 1;
+}
+
+// Where the copies of the databases lie meanwhile: a full data disk is when a backup is wanted
+// most.
+static int choose_work(struct job *job, struct err *err)
+{
+    const char *elsewhere = getenv("TMPDIR");
+    char path[PATH_MAX];
+    int64_t need = size_of_file(job->data, "drover.db") + size_of_file(job->data, "drover.db-wal") +
+                   WORK_SPARE;
+    snprintf(path, sizeof(path), "%s/blobs/tmp", job->data);
+    if (!has_room(path, need)) {
+        elsewhere = elsewhere && *elsewhere ? elsewhere : "/var/tmp";
+        snprintf(path, sizeof(path), "%s/drover-backup-XXXXXX", elsewhere);
+        job->own_work = has_room(elsewhere, need) && mkdtemp(path);
+        if (!job->own_work)
+            return err_set(
+                err, ERR_UNAVAILABLE,
+                "A copy of the rows needs %lld MiB for the time of a backup, and neither "
+                "%s nor %s has them: make room in one, or run `drover backup --data %s "
+                "FILE` on the server's machine, which needs them beside FILE",
+                (long long)(need >> 20), job->data, elsewhere, job->data);
+    }
+    job->work = mem_copy(path, strlen(path));
+    return 0;
+}
+
 static int thread_start(struct job *job, struct err *err)
 {
     pthread_t thread;
@@ -100,14 +150,12 @@ static int job_start(struct call *call, int *in, struct job **out, struct err *e
         return err_errno(err, ERR_UNAVAILABLE, errno, "making a backup's pipe");
     (void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
     struct job *job = mem_alloc(sizeof(*job));
-    struct str work = arena_printf(call->op.arena, "%s/blobs/tmp", data);
     *job = (struct job){.owners = 2,
                         .api = call->api,
                         .data = mem_copy(data, strlen(data)),
-                        .work = mem_copy(work.at, work.len),
                         .keys = call_query_bool(call, "keys"),
                         .out = ends[1]};
-    if (thread_start(job, err)) {
+    if (choose_work(job, err) || thread_start(job, err)) {
         close(ends[0]);
         atomic_store(&job->owners, 1);
         job_release(job);
@@ -127,9 +175,23 @@ static int none_under_way(const struct call *call, struct err *err)
     return -1;
 }
 
+// A disk that is full holds up no backup: the server's log then says who took it. Only after
+// call_check, which comes before note.
+static void note_elsewhere(const struct call *call, struct err *err)
+{
+    if (err->kind != ERR_UNAVAILABLE || !call->data)
+        return;
+    log_warn(call->op.platform->log, "backup",
+             "the audit log cannot be written (%s); " STR_FMT " takes a backup%s", err->message,
+             STR_ARG(call->op.caller.user_id),
+             call_query_bool(call, "keys") ? " with the keys" : "");
+    *err = ERR_INIT;
+}
+
 static void checked(struct call *call, struct err *err)
 {
     struct job *job = NULL;
+    note_elsewhere(call, err);
     struct call_file file = {.status = 200, .content_type = "application/x-tar"};
     if (err->kind != ERR_NONE || !call->http || none_under_way(call, err) ||
         job_start(call, &file.fd, &job, err)) {
@@ -147,6 +209,7 @@ static void checked(struct call *call, struct err *err)
 static int note(struct call *call, struct err *err)
 {
     struct op *op = &call->op;
+    call->data = call;  // the caller may do it
     struct org org;
     struct str with = call_query_bool(call, "keys") ? STR("{\"keys\":true}")
                                                     : STR("{\"keys\":false}");

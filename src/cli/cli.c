@@ -104,7 +104,7 @@ static const char *usual_hint(const struct cli *cli, enum err_kind kind)
         return "ask an owner of the project for the role (`drover users list` shows who has "
                "which), "
                "or an administrator of the server";
-    if (kind == ERR_UNAVAILABLE)
+    if (kind == ERR_UNAVAILABLE && cli->no_server)
         return "is it running? `drover server` starts one here; `drover context list` shows which "
                "server is asked";
     if (kind == ERR_BUSY)
@@ -124,7 +124,7 @@ static int exit_of(const struct cli *cli, enum err_kind kind)
     case ERR_NOT_FOUND: return CLI_NOT_FOUND;
     case ERR_UNAUTHENTICATED:
     case ERR_DENIED: return CLI_DENIED;
-    case ERR_UNAVAILABLE: return CLI_UNREACHABLE;
+    case ERR_UNAVAILABLE: return cli->no_server || cli->not_ready ? CLI_UNREACHABLE : CLI_FAILED;
     default: return CLI_FAILED;
     }
 }

@@ -49,6 +49,8 @@ struct cli {
     int signals;        // signalfd once interrupts are caught, else -1
     bool interrupted;   // Ctrl-C came (only once they are caught)
     struct link *link;  // to the server; made at the first call
+    bool no_server;     // the last call got no answer
+    bool not_ready;     // the last call was answered with 502, 503 or 504
     struct steps *steps;
     struct map *seen;  // what --watch -o jsonl printed last, by name
     int round;         // of --watch

@@ -175,7 +175,7 @@ static CURLcode perform(struct cli *cli)
     return running && cli->interrupted ? CURLE_ABORTED_BY_CALLBACK : result;
 }
 
-static int no_answer(const struct cli *cli, const struct link_request *request,
+static int no_answer(struct cli *cli, const struct link_request *request,
                      const struct transfer *transfer, CURLcode code, struct err *err)
 {
     struct str rest = str_of(request->url), base = rest;
@@ -201,6 +201,7 @@ static int no_answer(const struct cli *cli, const struct link_request *request,
     curl_easy_getinfo(cli->link->easy, CURLINFO_OS_ERRNO, &error);
     if (code == CURLE_COULDNT_CONNECT && error != 0)
         why = strerror((int)error);
+    cli->no_server = true;
     return err_set(err, ERR_UNAVAILABLE, "The server at " STR_FMT " cannot be reached (%s): %s",
                    STR_ARG(base), cli->target.source.at ? cli->target.source.at : "as given", why);
 }
@@ -216,6 +217,7 @@ int link_send(struct cli *cli, const struct link_request *request, struct link_a
     long status = 0;
     int rc = 0;
     *out = (struct link_answer){0};
+    cli->no_server = cli->not_ready = false;
     if (!cli->link)
         cli->link = link_new();
     prepare(&transfer, cli->link->easy, request);
@@ -226,6 +228,7 @@ int link_send(struct cli *cli, const struct link_request *request, struct link_a
         curl_easy_getinfo(cli->link->easy, CURLINFO_RESPONSE_CODE, &status);
         curl_easy_getinfo(cli->link->easy, CURLINFO_RETRY_AFTER, &retry);
         out->status = (int)status;
+        cli->not_ready = status >= 502 && status <= 504;
         out->retry_after = (int)retry;
         out->body = arena_copy(cli->arena, buf_str(&transfer.body));
     }

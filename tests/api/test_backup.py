@@ -174,6 +174,8 @@ def test_what_restore_refuses(own_server, tmp_path):
         assert answer.returncode not in (0, -11) and "nothing was restored" in answer.stderr, (name, answer.stderr)
         assert not list(tmp_path.glob("new*")), "nothing is left behind"
     assert drover("restore", tmp_path / "none.tar", "--data", tmp_path / "new").returncode == 3
+    nowhere = drover("restore", tmp_path / "b.tar", "--data", "/proc/new")
+    assert nowhere.returncode == 1 and "/proc/new" in nowhere.stderr and "is it running" not in nowhere.stderr
     for entry in ("../evil", "/etc/evil", "run/x", "blobs/ab/nothex"):
         with tarfile.open(tmp_path / "bad.tar", "w") as archive:
             for member, text in (("drover-backup.json", b"{}"), (entry, b"evil")):

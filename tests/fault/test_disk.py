@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A disk that is full or fails: nothing accepted is lost, and everybody is told what is wrong."""
+import os
+import pathlib
+import subprocess
 import threading
 import time
 
@@ -78,6 +81,28 @@ def test_disk_is_full(server, tmp_path, error, where):
                      f"{server.control.get('failed')} calls failed, refused {dict(load.refusals)})")
     told(server, position)
     assert server.starts == 1
+
+
+@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT"])
+def test_a_full_disk_holds_up_no_backup(server, tmp_path, error):
+    """Neither the copies nor the audit log need room in the data folder then."""
+    api, service = counting.deploy(server)
+    key = (server.data / "admin-key").read_text().strip()
+    environment = {"DROVER_URL": server.url, "DROVER_API_KEY": key, "HOME": str(tmp_path)}
+
+    def drover(*arguments):
+        return subprocess.run([str(harness.BUILD / "drover"), *map(str, arguments)], env=environment, capture_output=True,
+                              text=True, timeout=120, check=False)
+    with server.control.failing("write truncate mkdir", error):
+        refused = drover("exec", service, "run")
+        assert refused.returncode == 5 and "disk full" in refused.stderr and "is it running" not in refused.stderr, refused
+        position = server.log_position()
+        taken = drover("backup", tmp_path / "b.tar")
+        assert taken.returncode == 0, taken.stderr
+        assert any("takes a backup" in line for line in server.errors(position) + server.tail().splitlines())
+    assert not list(pathlib.Path(os.environ.get("TMPDIR", "/var/tmp")).glob("drover-backup-*"))
+    restored = drover("restore", tmp_path / "b.tar", "--data", tmp_path / "restored")
+    assert restored.returncode == 0, restored.stderr
 
 
 # ── short writes ─────────────────────────────────────────────────────────────────────────────
