@@ -12,7 +12,7 @@ VERSION := $(shell sed -n 's/.*DROVER_VERSION "\(.*\)"/\1/p' src/base/version.h)
 .PHONY: install uninstall deb
 install: all  ## install programs, runner, man pages, completions, examples and unit; PREFIX, DESTDIR
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/runner $(DESTDIR)$(DATADIR)/man/man1 \
-	    $(DESTDIR)$(PREFIX)/include/drover $(DESTDIR)$(DATADIR)/drover/examples $(DESTDIR)$(DATADIR)/doc/drover $(DESTDIR)$(UNITDIR) \
+	    $(DESTDIR)$(PREFIX)/include/drover $(DESTDIR)$(DATADIR)/drover/examples $(DESTDIR)$(DATADIR)/doc/drover/docs/pictures $(DESTDIR)$(UNITDIR) \
 	    $(DESTDIR)$(DATADIR)/bash-completion/completions $(DESTDIR)$(DATADIR)/zsh/site-functions
 	install $(STRIP) -m 755 $(BUILD)/drover $(DESTDIR)$(BINDIR)/drover
 	install $(STRIP) -m 755 $(BUILD)/drover-agent $(DESTDIR)$(LIBDIR)/drover-agent
@@ -27,7 +27,9 @@ install: all  ## install programs, runner, man pages, completions, examples and 
 	cp -R examples/hello examples/image-quality examples/native-image-size examples/node-words $(DESTDIR)$(DATADIR)/drover/examples/
 	rm -f $(DESTDIR)$(DATADIR)/drover/examples/native-image-size/functions.so
 	chmod -R u=rwX,go=rX $(DESTDIR)$(DATADIR)/drover
-	install -m 644 README.md CHANGELOG.md ARCHITECTURE.md docs/*.md $(DESTDIR)$(DATADIR)/doc/drover/
+	install -m 644 README.md CHANGELOG.md ARCHITECTURE.md CONTRIBUTING.md LICENSE $(DESTDIR)$(DATADIR)/doc/drover/
+	install -m 644 docs/*.md $(DESTDIR)$(DATADIR)/doc/drover/docs/
+	install -m 644 docs/pictures/* $(DESTDIR)$(DATADIR)/doc/drover/docs/pictures/
 	sed 's|@BINDIR@|$(BINDIR)|' deploy/drover.service.in > $(DESTDIR)$(UNITDIR)/drover.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/drover.service
 

@@ -29,7 +29,7 @@ void help_program(const struct program *program, struct buf *out)
     const struct verb *verb, *other;
     buf_add_cstr(out,
                  "Usage: drover VERB [ARGUMENTS] [OPTIONS]\n\nDrover runs packages of functions "
-                 "as services, on this machine or on a cluster.\n");
+                 "as services on this machine.\n");
     for (size_t i = 0; (verb = program_verb(program, i)); i++) {
         const char *group = group_of(verb);
         if ((verb->flags & VERB_HIDDEN) || !opens_group(program, i, group))

@@ -2,6 +2,7 @@
 """make install and make deb: what they lay down works from there."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,10 +44,21 @@ def works(root, tmp_path):
     assert (root / "share/bash-completion/completions/drover").read_text().startswith("# bash completion")
 
 
+def links_resolve(root):
+    """What README and docs/ refer to is there too: pages, pictures, the licence."""
+    documents = root / "share/doc/drover"
+    pages = [documents / "README.md", *(documents / "docs").glob("*.md")]
+    assert len(pages) > 5
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
 def test_install_and_uninstall(tmp_path):
     make("install", "PREFIX=/opt/drover", f"DESTDIR={tmp_path}/root")
     root = tmp_path / "root" / "opt" / "drover"
     works(root, tmp_path)
+    links_resolve(root)
     unit = (root / "lib/systemd/system/drover.service").read_text()
     assert "ExecStart=/opt/drover/bin/drover server" in unit and "KillMode=process" in unit
     make("uninstall", "PREFIX=/opt/drover", f"DESTDIR={tmp_path}/root")
