@@ -2,6 +2,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -50,6 +51,13 @@ char *mem_copy(const char *at, size_t len)
 }
 
 void mem_free(void *at) { free(at); }
+
+void fd_fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)  // open gives the lowest number that is free: this one
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
+}
 
 void fd_close_at(int *fd)
 {

@@ -18,6 +18,9 @@ void mem_trim(void);  // gives what is free back to the system, as far as that i
 static inline void mem_free_at(void *slot) { mem_free(*(void **)slot); }
 #define _cleanup_free_ __attribute__((cleanup(mem_free_at)))
 void fd_close_at(int *fd);  // closes when >= 0
+// First in main: a stdin, stdout or stderr that came closed becomes /dev/null, so that no file or
+// socket of the program gets its number, and with it what is printed.
+void fd_fill_standard(void);
 #define _cleanup_fd_ __attribute__((cleanup(fd_close_at)))
 
 #endif

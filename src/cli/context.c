@@ -221,6 +221,16 @@ bool url_fits(struct str *url)
     return url->len > (secure ? sizeof("https://") : sizeof("http://")) - 1;
 }
 
+struct str url_socket(struct str *url)
+{
+    struct str scheme = STR("unix:"), path = STR_NONE;
+    if (!str_starts(*url, STR("unix:/")))
+        return STR_NONE;
+    path = (struct str){url->at + scheme.len, url->len - scheme.len};
+    *url = STR("http://localhost");
+    return path;
+}
+
 static const char *env(const char *name)
 {
     const char *value = getenv(name);
@@ -251,11 +261,16 @@ static int no_context(const struct contexts *contexts, struct str name, struct e
                    STR_ARG(near.found), found ? "'?" : "");
 }
 
+static const char *local_data(void)
+{
+    return env("DROVER_DATA") ? env("DROVER_DATA") : "./drover-data";
+}
+
 // The key of a server that was started in this folder.
 static bool take_local_key(struct target *out, struct arena *arena)
 {
     struct err ignored = ERR_INIT;
-    const char *data = env("DROVER_DATA") ? env("DROVER_DATA") : "./drover-data";
+    const char *data = local_data();
     struct str key;
     bool found;
     if (read_file(arena_printf(arena, "%s/admin-key", data).at, KEY_MAX, &key, &found, arena,
@@ -271,14 +286,14 @@ static bool take_local_key(struct target *out, struct arena *arena)
 static struct str local_url(struct arena *arena)
 {
     struct err ignored = ERR_INIT;
-    const char *data = env("DROVER_DATA") ? env("DROVER_DATA") : "./drover-data";
+    const char *data = local_data();
     struct str url;
     bool found;
     if (read_file(arena_printf(arena, "%s/url", data).at, KEY_MAX, &url, &found, arena, &ignored) ==
             0 &&
         found) {
         url = str_trim(url);
-        if (url_fits(&url))
+        if (str_starts(url, STR("unix:/")) || url_fits(&url))
             return url;
     }
     return STR("http://127.0.0.1:8080");
@@ -304,13 +319,14 @@ static int take_url(const struct contexts *contexts, const char *url, const char
                     struct target *out, struct arena *arena, struct err *err)
 {
     struct str given = str_of(url);
-    if (!url_fits(&given))
+    bool local = str_starts(given, STR("unix:/"));
+    if (!local && !url_fits(&given))
         return err_field(err, source, "%s: '%.100s' is no address such as http://127.0.0.1:8080",
                          source, url);
     for (size_t i = 0; i < contexts->count; i++)
         if (str_eq(contexts->at[i].url, given))
             take_context(&contexts->at[i], out, arena);
-    if (!out->token.at && url_is_loopback(given))
+    if (!out->token.at && (local || url_is_loopback(given)))
         take_local_key(out, arena);
     out->url = given;
     out->source = str_of(source);
@@ -338,8 +354,12 @@ static int take_usual(const struct contexts *contexts, struct target *out, struc
     else if (take_local_key(out, arena))
         out->url = local_url(arena);
     else
-        return err_set(err, ERR_UNAUTHENTICATED,
-                       "No server is named, and there is no ./drover-data of one here");
+        return err_set(
+            err, ERR_UNAUTHENTICATED, "No server is named, and %s",
+            access(arena_printf(arena, "%s/url", local_data()).at, F_OK) == 0
+                ? arena_printf(arena, "%s has no admin-key (restored without keys?)", local_data())
+                      .at
+                : arena_printf(arena, "there is no %s of one here", local_data()).at);
     return 0;
 }
 
@@ -362,6 +382,8 @@ int target_find(const char *url, const char *context, const char *project, struc
         rc = take_named(&contexts, env("DROVER_CONTEXT"), out, arena, err);
     else
         rc = take_usual(&contexts, out, arena, err);
+    if (rc == 0)
+        out->socket = url_socket(&out->url);
     if (rc == 0 && key && !context) {
         out->token = str_trim(str_of(key));
         out->refresh_token = STR_NONE;

@@ -37,6 +37,7 @@ void contexts_put(struct contexts *contexts, const struct context *context, stru
 struct target {  // where a verb's requests go, and as whom
     struct str url, token, refresh_token, project;
     struct str ca_file;
+    struct str socket;   // path of the server's; url then has no host of its own. Absent: none
     struct str context;  // name; absent: none
     struct str source;   // "context local", "DROVER_URL", "./drover-data": for messages
 };
@@ -48,6 +49,9 @@ MUST_CHECK int target_find(const char *url, const char *context, const char *pro
 
 // Whether the URL is http or https with a host; cuts slashes at its end.
 bool url_fits(struct str *url);
+// Of "unix:/PATH" (a server that listens on a socket) the path; the URL becomes the one that is
+// asked through it. Absent, and nothing changed, for every other URL.
+struct str url_socket(struct str *url);
 // Whether its host is this machine, by name or number.
 bool url_is_loopback(struct str url);
 

@@ -117,6 +117,9 @@ static void prepare(struct transfer *transfer, CURL *easy, const struct link_req
 {
     curl_easy_reset(easy);
     curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    if (request->socket.at)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH,
+                         arena_cstr(transfer->cli->arena, request->socket));
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
@@ -191,6 +194,8 @@ static int no_answer(struct cli *cli, const struct link_request *request,
         size_t host = str_cut(&rest, '/').len;
         base.len = at + 3 + host;
     }
+    if (request->socket.at)
+        base = request->socket;
     if (transfer->silent)
         return err_set(err, ERR_UNAVAILABLE,
                        "The server at " STR_FMT " took the request but said nothing for %lld s; it "
@@ -306,6 +311,7 @@ static bool renew(struct cli *cli)
     struct link_request request = {
         .method = "POST",
         .url = arena_printf(cli->arena, STR_FMT "/token", STR_ARG(cli->target.url)).at,
+        .socket = cli->target.socket,
         .body = buf_str(&body),
     };
     if (link_send(cli, &request, &answer, &err) || answer.status != 200 ||
@@ -345,6 +351,7 @@ int link_call(struct cli *cli, struct link_request *request, const char *path, s
     request->url = arena_printf(cli->arena, STR_FMT "%s%s", STR_ARG(cli->target.url),
                                 root ? "" : "/api/v1", root ? path + 1 : path)
                        .at;
+    request->socket = cli->target.socket;
     for (int tries = 1;; tries++) {
         request->token = cli->target.token;
         if (link_send(cli, request, &answer, err))

@@ -12,6 +12,7 @@ void link_free(struct link *link);  // NULL does nothing
 struct link_request {
     const char *method;
     const char *url;        // whole
+    struct str socket;      // path of a Unix socket to ask through; absent: by the URL's host
     struct str token;       // absent: no authorization
     struct str body;        // JSON; absent: none
     const char *path;       // instead of body: a file that is uploaded as multipart "file" …

@@ -210,9 +210,9 @@ static void tell_next(struct cli *cli, const struct backup_options *options,
     cli_say(cli, "Start it with: drover server --data %s", options->data);
     if (!report->keys)
         cli_say(cli,
-                "The archive has no keys: tokens and API keys of before are refused; log in with "
-                "a password. Secrets open only when the master key of before is put into %s "
-                "(docs/secrets.md).",
+                "The archive has no keys: tokens and API keys of before are refused. `drover login "
+                "URL` with a password; `drover keys create` then makes a key. Secrets open only "
+                "when the master key of before is put into %s (docs/secrets.md).",
                 options->data);
 }
 

@@ -5,6 +5,7 @@
 
 #include "api/route_table.h"
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/version.h"
 #include "cli/cli.h"
 #include "cli/verbs.h"
@@ -82,4 +83,8 @@ static const struct verb_list *const lists[] = {
 
 static const struct program program = {DROVER_VERSION, lists, sizeof(lists) / sizeof(lists[0])};
 
-int main(int argc, char **argv) { return cli_main(&program, argc, argv); }
+int main(int argc, char **argv)
+{
+    fd_fill_standard();
+    return cli_main(&program, argc, argv);
+}

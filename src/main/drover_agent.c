@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 #include "agent/supervise.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/option.h"
 
 struct settings {
@@ -91,6 +92,7 @@ int main(int argc, char **argv)
     _cleanup_arena_ struct arena *arena = arena_new();
     struct settings settings = {0};
     struct err err = ERR_INIT;
+    fd_fill_standard();
     prctl(PR_SET_NAME, "drover-agent");  // also when it was executed as /proc/self/exe
     if (option_load(&table, &argc, argv, NULL, &settings, arena, &err)) {
         fprintf(stderr, "drover-agent: %s\n", err.message);

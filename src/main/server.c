@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -210,6 +212,27 @@ static int check_secrets(struct op *op, void *arg, struct err *err)
     return integration_each_closed(op, tell_closed, arg, err);
 }
 
+// The server is of use without it, and it may be installed later.
+static void look_for_python(const struct server *server)
+{
+    const char *python = server->settings.python;
+    _cleanup_arena_ struct arena *arena = arena_new();
+    if (strchr(python, '/')) {
+        if (access(python, X_OK) == 0)
+            return;
+    } else {
+        for (struct str rest = str_of(getenv("PATH")); rest.at;) {
+            struct str folder = str_cut(&rest, ':');
+            if (access(arena_printf(arena, STR_FMT "/%s", STR_ARG(folder), python).at, X_OK) == 0)
+                return;
+        }
+    }
+    log_warn(server->platform.log, "server",
+             "%s is not there, and no agent can start without it: install Python 3.8 or newer, or "
+             "name it with --python",
+             python);
+}
+
 static int open_state(struct server *server, struct err *err)
 {
     struct platform *p = &server->platform;
@@ -294,12 +317,24 @@ static int open_work(struct server *server, struct err *err)
     return 0;
 }
 
+// What a client of this machine asks: a socket has no name that a URL could hold.
+static const char *local_address(struct server *server)
+{
+    const char *listen = server->settings.listen;
+    if (!str_starts(str_of(listen), STR("unix:")))
+        return server->settings.public_url;
+    char *whole = realpath(listen + sizeof("unix:") - 1, NULL);
+    struct str path = arena_printf(server->arena, "unix:%s", whole ? whole : listen + 5);
+    free(whole);
+    return path.at;
+}
+
 // DIR/url: where a `drover` of the same folder finds the server, without any login.
 static void write_address(struct server *server)
 {
     struct err err = ERR_INIT;
     struct str path = arena_printf(server->arena, "%s/url", server->settings.data);
-    if (secret_file_write(path.at, str_of(server->settings.public_url), &err))
+    if (secret_file_write(path.at, str_of(local_address(server)), &err))
         log_warn(server->platform.log, "server", "%s", err.message);
 }
 
@@ -326,8 +361,12 @@ static void on_recovered(void *arg, struct err *err)
     control_start(server->control);
     notifier_start(server->notifier);
     write_address(server);
-    log_info(server->platform.log, "server", "ready at %s (data in %s, admin key in %s/admin-key)",
-             server->settings.public_url, server->settings.data, server->settings.data);
+    const char *key = server->started.key_file;
+    bool has_key = access(key, R_OK) == 0;  // a restored folder may have none
+    log_info(server->platform.log, "server", "ready at %s (data in %s, %s%s)",
+             local_address(server), server->settings.data,
+             has_key ? "admin key in " : "no admin-key there: `drover login` with a password",
+             has_key ? key : "");
 }
 
 static void close_all(struct server *server)
@@ -380,6 +419,7 @@ static int start(struct server *server, struct err *err)
     if (place_find(&server->place, server->arena, err) || open_state(server, err) ||
         open_work(server, err))
         return -1;
+    look_for_python(server);
     loop_on_stop_signal(p->loop, on_signal, server);
     dispatch_start(server->dispatch, on_recovered, server);
     return 0;

@@ -50,10 +50,11 @@ static bool is_up(struct up *up)
     struct err ignored = ERR_INIT;
     if (!read_line(up, "url", &up->url) || !read_line(up, "admin-key", &up->key))
         return false;
+    struct str url = up->url, socket = url_socket(&url);
     struct link_request request = {
         .method = "GET",
-        .url = arena_printf(up->cli->arena, STR_FMT "/api/v1/instance_catalog", STR_ARG(up->url))
-                   .at,
+        .url = arena_printf(up->cli->arena, STR_FMT "/api/v1/instance_catalog", STR_ARG(url)).at,
+        .socket = socket,
         .token = up->key,
         .timeout_ms = 2000};
     return link_send(up->cli, &request, &answer, &ignored) == 0 && answer.status == 200;
@@ -123,7 +124,8 @@ static int start_server(struct up *up, struct err *err)
         cli_say(up->cli, "A server runs already at " STR_FMT, STR_ARG(up->url));
         return 0;
     }
-    step_begin(up->cli, "Starting a server on %s", options->data);
+    // A line and no step: the server says on the same terminal why it cannot start.
+    cli_say(up->cli, "Starting a server on %s", options->data);
     up->server = start_self(up, argv, false);
     if (up->server < 0)
         return err_errno(err, ERR_UNAVAILABLE, errno, "starting a process");
@@ -137,7 +139,7 @@ static int start_server(struct up *up, struct err *err)
         if (!cli_sleep(up->cli, POLL_MS))
             return err_set(err, ERR_TIMEOUT, "interrupted");
     }
-    step_end(up->cli, "The server runs at " STR_FMT, STR_ARG(up->url));
+    cli_say(up->cli, "The server runs at " STR_FMT, STR_ARG(up->url));
     return 0;
 }
 

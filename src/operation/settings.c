@@ -292,6 +292,8 @@ static struct str reachable(struct str listen, struct arena *arena)
         colon--;
     struct str port = {listen.at + colon, listen.len - colon};
     struct str host = {listen.at, colon ? colon - 1 : 0};
+    if (str_starts(listen, STR("unix:")))
+        return STR("localhost");
     if (host.len == 0 || str_is(host, "0.0.0.0") || str_is(host, "*"))
         return arena_printf(arena, "127.0.0.1:" STR_FMT, STR_ARG(port));
     if (str_is(host, "[::]"))

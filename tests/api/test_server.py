@@ -17,12 +17,12 @@ import harness
 class Started:
     """`drover server` as a person starts it, with its stderr in a file."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, **more):
         self.log = folder / "stderr"
         self.process = subprocess.Popen(
             [str(harness.BUILD / "drover"), "server", "--data", str(folder / "data"), "--cache",
              str(harness.CACHE / "agents"), "--python", sys.executable, *options],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log.open("wb"), cwd=folder)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log.open("wb"), cwd=folder, **more)
 
     def text(self):
         return self.log.read_text(errors="replace")
@@ -44,8 +44,8 @@ class Started:
 def started(tmp_path):
     made = []
 
-    def start(*options, folder=tmp_path):
-        made.append(Started(folder, *options))
+    def start(*options, folder=tmp_path, **more):
+        made.append(Started(folder, *options, **more))
         return made[-1]
 
     yield start
@@ -58,6 +58,59 @@ def test_port_zero_is_named_by_its_number(started):
     assert not url.endswith(":0")
     assert requests.get(url + "/readyz", timeout=10).status_code == 200
     assert requests.get(url + "/api/v1/openapi.json", timeout=10).json()["servers"][0]["url"].startswith(url)
+
+
+def drover(folder, *arguments, **env):
+    """A `drover` of somebody who works in the server's folder."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("DROVER_")}
+    return subprocess.run([str(harness.BUILD / "drover"), *arguments], cwd=folder, capture_output=True, text=True, check=False,
+                          env={**plain, "XDG_CONFIG_HOME": str(folder / "config"), **env}, timeout=60 * harness.SLOW)
+
+
+def test_a_server_on_a_socket(started, tmp_path):
+    """It names what can be asked, and a drover of the same folder asks it."""
+    address = f"unix:{tmp_path}/s"
+    assert started("--listen", "unix:s").ready_url() == address
+    assert (tmp_path / "data" / "url").read_text().strip() == address
+    good = drover(tmp_path, "services", DROVER_DATA="data")
+    assert good.returncode == 0, good.stderr
+    key = (tmp_path / "data" / "admin-key").read_text().strip()
+    assert drover(tmp_path, "services", DROVER_URL=address, DROVER_API_KEY=key).returncode == 0
+    looked = json.loads(drover(tmp_path, "doctor", "--data", "data", "-o", "json").stdout)
+    assert {one["check"]: one["state"] for one in looked}["server"] == "ok"
+
+
+def test_a_folder_without_its_key(started, tmp_path):
+    """As after a restore without keys: nobody is sent to a file that is not there, or to another folder."""
+    one = started("--listen", "127.0.0.1:0")
+    one.ready_url()
+    assert f"admin key in {tmp_path}/data/admin-key" in one.text()
+    one.stop()
+    (tmp_path / "data" / "admin-key").unlink()
+    one = started("--listen", "127.0.0.1:0")
+    one.ready_url()
+    assert "admin key in" not in one.text() and "`drover login` with a password" in one.text()
+    said = drover(tmp_path, "services", DROVER_DATA="data").stderr
+    assert "data has no admin-key" in said and "drover-data" not in said
+    assert "there is no elsewhere of one here" in drover(tmp_path, "services", DROVER_DATA="elsewhere").stderr
+
+
+@pytest.mark.parametrize("python, there", [("python3", True), ("/nonexistent/python", False), ("nonexistent-python", False)])
+def test_a_python_that_is_not_there_is_told_at_the_start(started, python, there):
+    one = started("--listen", "127.0.0.1:0", "--python", python)
+    one.ready_url()
+    assert (f"{python} is not there" in one.text()) != there
+
+
+def test_closed_standard_files_become_dev_null(started, tmp_path):
+    """A socket or a database with the number of stderr would get what is printed there."""
+    def close_all():
+        for number in range(3):
+            os.close(number)
+    one = started("--listen", "127.0.0.1:0", preexec_fn=close_all)
+    harness.wait_for("it is ready", (tmp_path / "data" / "url").exists)
+    for number in range(3):
+        assert os.readlink(f"/proc/{one.process.pid}/fd/{number}") == "/dev/null"
 
 
 def runs_a_function(api):

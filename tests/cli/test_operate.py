@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -96,6 +97,15 @@ def test_rollout(up):
     up.drover("rollout", "undo", "hello", "--watch")
     assert json.loads(up.drover("rollout", "status", "hello", "-o", "json"))["revision"] == "1.0.2"
     assert "9.9.9" in up.drover("rollout", "undo", "hello", "--to", "9.9.9", code=3)
+
+
+def test_up_on_a_port_that_is_taken(cli):
+    """What the server says has a line of its own, on a terminal too."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = cli.terminal("up", "--data", "d", "--listen", f"127.0.0.1:{taken.getsockname()[1]}").finish()
+    assert done.code != 0
+    lines = [line for line in done.plain.splitlines() if "in use" in line]
+    assert lines and all(line.startswith("drover server: ") for line in lines), done.plain
 
 
 def test_ctrl_c_stops_the_server(up):

@@ -42,6 +42,7 @@ def ended(api):
     return [one for one in executions(api) if one["latestStatus"]["status"] in harness.FINAL]
 
 
+@pytest.mark.timeout(1800)
 def test_server_and_agent_are_killed_in_the_demo(tmp_path):
     folder, port, log = tmp_path / "demo", harness.free_port(), tmp_path / "output"
     demo = subprocess.Popen([sys.executable, str(harness.ROOT / "tools" / "demo.py"), "--once", "--keep", str(folder),
