@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/verbs.h"
@@ -52,6 +53,7 @@ static int run_doctor(struct cli *cli)
                             .json = cli->output == OUTPUT_JSON || cli->output == OUTPUT_JSONL,
                             .out = JSON_WRITER(&cli->text)};
     bool array = cli->output == OUTPUT_JSON;
+    setenv("DROVER_DATA", doctor.options->data, 1);  // its server is the one that is asked
     if (array)
         json_w_array(&doctor.out);
     doctor_python(&doctor);
@@ -85,8 +87,9 @@ static const struct option options[] = {
            .help = "The server's data folder."),
     OPTION("python", TEXT, python, .env = "DROVER_PYTHON", .fallback = "python3", .unit = "PROGRAM",
            .help = "The interpreter that functions run with."),
-    OPTION("listen", TEXT, listen, .env = "DROVER_LISTEN", .fallback = "127.0.0.1:8080",
-           .unit = "HOST:PORT", .help = "Where a server is to listen."),
+    OPTION("listen", TEXT, listen, .env = "DROVER_LISTEN", .unit = "HOST:PORT",
+           .help = "Where a server is to listen; when not given where the folder's did last, or "
+                   "127.0.0.1:8080."),
     OPTION("tls-cert", TEXT, tls_cert, .env = "DROVER_TLS_CERT", .unit = "FILE",
            .help = "The server's certificate."),
     OPTION("deep", BOOL, deep,

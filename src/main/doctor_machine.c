@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -264,6 +265,20 @@ static void on_progress(void *arg, const char *what, int64_t done, int64_t total
     cli_tick(doctor->cli);
 }
 
+// Log lines in which SQLite found damage were renamed by the server, which goes on without them.
+static void tell_set_aside(struct doctor *doctor)
+{
+    const char *path = arena_printf(doctor->cli->arena, "%s/logs", doctor->options->data).at;
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (str_ends(str_of(entry->d_name), STR(".damaged")))
+            doctor_tell(doctor, FINDING_WARN, "log lines",
+                        "bring the day back from a backup with the server stopped, or delete it",
+                        "%s/%s was found damaged and set aside", path, entry->d_name);
+    if (folder)
+        closedir(folder);
+}
+
 void doctor_deep(struct doctor *doctor)
 {
     struct backup_config config = {.data = doctor->options->data,
@@ -273,6 +288,7 @@ void doctor_deep(struct doctor *doctor)
                                    .arg = doctor};
     struct backup_report report;
     struct err err = ERR_INIT;
+    tell_set_aside(doctor);
     if (backup_inspect(&config, &report, &err)) {
         doctor_tell(doctor, FINDING_FAIL, "integrity",
                     "stop the server, keep a copy of the folder, and restore the newest backup",

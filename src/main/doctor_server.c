@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "cli/context.h"
 #include "cli/listing.h"
 #include "main/doctor.h"
 #include "net/http_server.h"
@@ -49,9 +51,12 @@ static void take_certificate(CURL *curl, struct probe *probe)
 
 static bool look(struct doctor *doctor, const char *url, struct probe *probe)
 {
+    struct str socket = doctor->cli->target.socket;
     CURL *curl = curl_easy_init();
     *probe = (struct probe){0};
     curl_easy_setopt(curl, CURLOPT_URL, url);
+    if (socket.at)
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, arena_cstr(doctor->cli->arena, socket));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, 5000L);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_CERTINFO, 1L);
@@ -67,7 +72,6 @@ static bool look(struct doctor *doctor, const char *url, struct probe *probe)
         snprintf(probe->error, sizeof(probe->error), "%s", curl_easy_strerror(code));
     }
     curl_easy_cleanup(curl);
-    (void)doctor;
     return code == CURLE_OK;
 }
 
@@ -125,12 +129,32 @@ void doctor_server(struct doctor *doctor)
     check_expiry(doctor, &probe);
 }
 
+// Where the folder's server listened last, if that is an address of this machine.
+static const char *last_address(struct doctor *doctor)
+{
+    struct arena *arena = doctor->cli->arena;
+    const char *path = arena_printf(arena, "%s/url", doctor->options->data).at;
+    struct err ignored = ERR_INIT;
+    struct str url, scheme = STR("http://");
+    if (access(path, R_OK) || cli_read(doctor->cli, path, 4096, &url, &ignored))
+        return NULL;
+    url = str_trim(url);
+    if (!str_starts(url, scheme) || !url_is_loopback(url))
+        return NULL;
+    return arena_cstr(arena, (struct str){url.at + scheme.len, url.len - scheme.len});
+}
+
 void doctor_port(struct doctor *doctor)
 {
     struct err err = ERR_INIT;
-    struct http_listener *listener = http_listener_open(doctor->options->listen, &err);
+    if (!doctor->options->listen && doctor->cli->target.socket.at)
+        return;  // it has none
+    const char *listen = doctor->options->listen ? doctor->options->listen : last_address(doctor);
+    if (!listen)
+        listen = "127.0.0.1:8080";
+    struct http_listener *listener = http_listener_open(listen, &err);
     if (listener)
-        doctor_tell(doctor, FINDING_OK, "port", NULL, "%s is free", doctor->options->listen);
+        doctor_tell(doctor, FINDING_OK, "port", NULL, "%s is free", listen);
     else
         doctor_tell(doctor, FINDING_FAIL, "port",
                     "stop what holds it, or give the server another with --listen", "%s",

@@ -49,6 +49,25 @@ def test_what_is_wrong_has_a_next_step(tmp_path):
     assert code == 1 and "does not answer" in out and "next: start it" in out
 
 
+def test_what_is_looked_at_is_the_folder_named(tmp_path):
+    """Its server, and when that is down the port where it listened, whatever ./drover-data says."""
+    server = harness.Server(tmp_path / "server").start()
+    other = tmp_path / "drover-data"
+    other.mkdir()
+    (other / "admin-key").write_text("key")
+    (other / "url").write_text("http://127.0.0.1:1")
+    try:
+        code, checks = found("--data", server.data, cwd=tmp_path)
+        assert code == 0 and server.url in checks["server"]["message"] and "port" not in checks
+        (server.data / "logs" / "2026-01-01.db.damaged").write_text("")
+        code, checks = found("--data", server.data, "--deep", cwd=tmp_path)
+        assert checks["log lines"]["state"] == "warn" and "2026-01-01.db.damaged" in checks["log lines"]["message"]
+    finally:
+        server.close()
+    _, checks = found("--data", server.data, cwd=tmp_path)
+    assert checks["port"]["message"] == server.url.removeprefix("http://") + " is free"
+
+
 def test_certificates(tmp_path):
     certificate, _ = harness.certificate(tmp_path)
     code, checks = found("--tls-cert", certificate, *free(), cwd=tmp_path)
