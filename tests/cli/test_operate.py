@@ -66,7 +66,11 @@ def test_events(up):
     assert "AgentReady" in up.drover("events", "hello") and "Deployed" in up.drover("events")
     lines = [json.loads(line) for line in up.drover("events", "hello", "-o", "jsonl").splitlines()]
     assert lines[0]["lastAt"] >= lines[-1]["lastAt"]
-    assert up.drover("events", "hello", "--level", "warning") == "" or "warning" in up.drover("events", "--level", "warning")
+    for record in (up.data / "run").glob("*/supervisor.json"):
+        os.kill(json.loads(record.read_text())["agentPid"], signal.SIGKILL)
+    harness.wait_for("it is noticed", lambda: "AgentKilled" in up.drover("events", "hello", "--level", "warning"))
+    warnings = [json.loads(line) for line in up.drover("events", "hello", "--level", "warning", "-o", "jsonl").splitlines()]
+    assert {one["level"] for one in warnings} <= {"warning", "error"} and "info" in {one["level"] for one in lines}
     assert "never ends" in up.drover("events", "-f", "-o", "json", code=2)
     assert "no service" in up.drover("events", "helo", code=3).lower()
     follower = up.start("events", "hello", "-f")

@@ -138,6 +138,12 @@ def open_ones(api, service):
     return api.post("/query/faas", query)["totalItemsCount"]
 
 
+def kept(api, service):
+    """How many executions of a service there are, in whatever state."""
+    return api.post("/query/faas", {"filter": {"serviceId": service}, "page": 0, "pageSize": 1,
+                                    "resource": "executions"})["totalItemsCount"]
+
+
 def runs_of(load, number):
     """When the function began to run with that number, in ms."""
     file = load.folder / str(number)

@@ -61,7 +61,8 @@ def while_full(server, api, service, load, dataset, where):
     assert (not answers[0].ok) == refused, answers[0].text
     assert (not answers[1].ok) == (refused or "blobs" in where), answers[1].text
     assert api.get(f"/services/{service}")["id"] == service
-    assert counting.open_ones(api, service) >= 0
+    accepted = len(load.accepted)
+    assert accepted >= 100 and counting.kept(api, service) >= accepted, "what was accepted can be read"
 
 
 @pytest.mark.timeout(300)

@@ -15,6 +15,7 @@ def test_context_and_progress_tell(start):
                 time.sleep(0.01)
             context.kill_event()
         def stubborn(progress):
+            print("begun")
             while not progress.cancelled:
                 time.sleep(0.01)
             return "finished anyway"
@@ -32,9 +33,10 @@ def test_context_and_progress_tell(start):
         assert result["status"] == "terminated" and result["error"]["type"] == "InterruptedError"
         assert agent.lines(id)[-1] == "[Done] Executing function."
     agent.invoke("e3", "stubborn")
+    agent.wait_line("begun", "e3")
     agent.send(t="cancel", id="e3")
     result = agent.result("e3")
-    assert result.get("output") == "finished anyway" or result["status"] == "terminated"
+    assert result["status"] == "success" and result["output"] == "finished anyway"
     agent.invoke("e4", "other")
     time.sleep(0.1)
     agent.send(t="cancel", id="e4")
