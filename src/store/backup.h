@@ -61,9 +61,9 @@ struct restore_config {
 
 // Reads an archive from fd into a folder beside `data`, verifies all of it (hashes, the databases'
 // integrity, that every blob is there), gives it an epoch that is higher than any that the old
-// server can have reached, and only then names it `data`. When it fails nothing is left behind; what
-// one that was killed left behind the next one removes.
-// ERR_CONFLICT: `data` is in use or not empty. ERR_BAD_INPUT: the archive is not whole, or not one.
+// server can have reached, and only then names it `data`. When it fails nothing is left behind;
+// what one that was killed left behind the next one removes. ERR_CONFLICT: `data` is in use or not
+// empty. ERR_BAD_INPUT: the archive is not whole, or not one.
 MUST_CHECK int backup_restore(const struct restore_config *config, int fd,
                               struct backup_report *report, struct err *err);
 
