@@ -45,7 +45,7 @@ struct replica_status {
                          // "Error", "Completed"
     struct str message;  // the agent's last lines on stderr, or what the system said
     int64_t restarts;
-    int64_t failures;    // ends in a row without having run for backoff_reset_ms
+    int64_t failures;    // ends in a row before it was ready, or by lack of memory
     bool stopped;        // it was told to stop, or killed by order: what it ran was cut off by us
     int64_t exit_code;   // of the newest end; INT_NONE: none yet. 128 + n: signal n
     int64_t started_at;  // wall ms of the newest start

@@ -278,6 +278,7 @@ void driver_slot_ended(struct driver_slot *slot, const struct driver_slot_end *e
 {
     struct driver_slots *slots = slot->slots;
     struct service *service = service_of(slot);
+    bool served = slot->ready && !end->oom;
     slot->alive = slot->ready = false;
     slot->pid = 0;
     slot->exit_code = end->code;
@@ -289,7 +290,9 @@ void driver_slot_ended(struct driver_slot *slot, const struct driver_slot_end *e
     if (wanted && !refused) {
         int64_t ran_ms = slot->started_mono ? mono_ms(slots) - slot->started_mono
                                             : end->at - slot->started_at;
-        slot->failures = ran_ms >= slots->config->backoff_reset_ms ? 1 : slot->failures + 1;
+        slot->failures = served                                      ? 0
+                         : ran_ms >= slots->config->backoff_reset_ms ? 1
+                                                                     : slot->failures + 1;
         wait_to_start(slot, end->oom ? reason : "CrashLoopBackOff", ran_ms);
         return;
     }

@@ -158,9 +158,11 @@ static void test_crashes_back_off(void **state)
         assert_string_equal(again.oldest.id, tally.oldest.id);
         assert_int_equal(again.oldest.restarts, i + 1);
     }
+    driver_ready(bench->driver, str_of(tally.oldest.id), true);
     end_with(bench, tally.oldest.id, 1);
-    event_from(bench, tally.oldest.id, REPLICA_WAITING, bench->count);
-    apply(bench, "1.0.0.0", 0);  // one that waits is simply forgotten
+    struct event *served = event_from(bench, tally.oldest.id, REPLICA_WAITING, bench->count);
+    assert_int_equal(served->failures, 0);  // it could start
+    apply(bench, "1.0.0.0", 0);             // one that waits is simply forgotten
     event_of(bench, tally.oldest.id, REPLICA_EXITED);
     settle(bench, 0, 0);
     bench_free(bench);
