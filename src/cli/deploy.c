@@ -122,8 +122,8 @@ static int gave_up(struct cli *cli, struct str name, const struct replicas *repl
     if (replicas->told.len > replicas->words.len)
         cli_say(cli, STR_FMT, STR_ARG(str_trim(replicas->told)));
     cli_hint(cli,
-             "`drover logs " STR_FMT " --system` shows what they said; it is deployed, and "
-             "starting goes on",
+             "`drover logs " STR_FMT " --system` shows what they said; starting goes on, until the "
+             "server goes back to the last good revision, or stops the service",
              STR_ARG(name));
     return err_set(err, ERR_DEPENDENCY, "Service " STR_FMT " %s: " STR_FMT, STR_ARG(name), why,
                    STR_ARG(replicas->words));
@@ -284,7 +284,8 @@ static const struct verb verbs[] = {
      .about = "Makes the package (as `drover push` does) and the services that dataloop.json "
               "describes, or one called as the package; a second time it updates them. Without a "
               "project, the only one there is is used, or one called default is made.\n\nA service "
-              "whose replicas do not start is an error; it stays deployed, and starting goes on.",
+              "whose replicas do not start is an error; starting goes on, until the "
+              "server goes back to the last good revision, or stops the service.",
      .options = options,
      .option_count = sizeof(options) / sizeof(options[0]),
      .options_size = sizeof(struct deploy_options),
