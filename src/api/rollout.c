@@ -2,6 +2,7 @@
 // How far the agents of a service have come to its newest revision, what its revisions changed, and
 // the way back to an old one.
 #include "operation/rollout.h"
+#include "operation/preemption.h"
 #include "operation/service.h"
 
 #include "api/api_internal.h"
@@ -214,6 +215,13 @@ static int roll_back(struct call *call, struct err *err)
     return 0;
 }
 
+// ── preemption ───────────────────────────────────────────────────────────────────────────────
+
+static int preempt(struct call *call, struct err *err)
+{
+    return replica_preempt(&call->op, call_param(call, 0), PREEMPTION_OPERATOR, err);
+}
+
 #define SERVICES "Services"
 
 static const struct route routes[] = {
@@ -230,6 +238,11 @@ static const struct route routes[] = {
      .summary = "Make a new revision with the content of an old one; the one before when none is "
                 "named",
      .tag = SERVICES, .request = "Rollback", .response = "Service"},
+    {"POST", "/replicas/{id}/preempt", ROUTE_WRITE, SCOPE_ADMIN, ROLE_VIEWER, BODY_JSON_OPTIONAL,
+     preempt, .operation_id = "preemptReplica",
+     .summary = "Take a replica away as its machine might: with a notice, and another one takes "
+                "its place",
+     .tag = SERVICES, .success = 204},
 };
 
 const struct route_list rollout_routes = ROUTE_LIST(routes);

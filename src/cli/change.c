@@ -81,6 +81,19 @@ static int run_restart(struct cli *cli)
                                    : "replaces its agents: the old ones finish what they run.");
 }
 
+static int run_preempt(struct cli *cli)
+{
+    struct json none;
+    struct err err = ERR_INIT;
+    for (int i = 0; i < cli->arg_count; i++) {
+        if (cli_post(cli, cli_path(cli, "/replicas/{}/preempt", cli->args[i]), STR("{}"), &none,
+                     &err))
+            return cli_fail(cli, &err);
+        cli_say(cli, "%s takes nothing new, and another replica takes its place.", cli->args[i]);
+    }
+    return CLI_OK;
+}
+
 static int run_scale(struct cli *cli)
 {
     struct json service, after, scaler = {0};
@@ -158,6 +171,10 @@ static const struct verb_example scale_examples[] = {
 static const struct verb_example restart_examples[] = {
     {"drover restart hello", "new agents, one after the other"},
 };
+static const struct verb_example preempt_examples[] = {
+    {"drover preempt $(drover describe hello -o json | jq -r '.replicas[0].replicaId')",
+     "see whether a service bears it"},
+};
 static const struct verb_example delete_examples[] = {
     {"drover delete hello --yes", "without asking"},
 };
@@ -206,6 +223,14 @@ static const struct verb verbs[] = {
      .example_count = 1,
      .flags = VERB_SERVER | VERB_OUTPUT,
      .run = run_restart},
+    {.name = "preempt",
+     .arguments = "REPLICA…",
+     .group = GROUP_CHANGE,
+     .summary = "take replicas away as their machine might, with a notice",
+     .examples = preempt_examples,
+     .example_count = 1,
+     .flags = VERB_SERVER,
+     .run = run_preempt},
     {.name = "delete",
      .arguments = "SERVICE",
      .group = GROUP_CHANGE,

@@ -62,8 +62,7 @@ static int reconcile_apply(struct reconcile *r, struct err *err)
     }
     struct deployment deployment;
     reconcile_deployment(&r->service, &r->runtime, r->arena, &deployment);
-    watch_service(r->control->watches, &r->service, deployment.replicas,
-                  deployment.instance->memory_mib);
+    watch_service(r->control->watches, &r->service, &r->runtime);
     if (deployment.replicas == 0)
         return driver_remove(driver, str_of(r->service_id), r->force, err);
     deployment.force = r->force;
@@ -225,6 +224,7 @@ struct control *control_new(const struct platform *platform)
     events_subscribe(platform->events, EVENT_SERVICE_DELETED, on_service_changed, control);
     events_subscribe(platform->events, EVENT_EXECUTION_CUT, on_execution_cut, control);
     deletions_subscribe(control);
+    preempt_subscribe(control);
     return control;
 }
 
@@ -329,6 +329,7 @@ void control_start(struct control *control)
     look->arena = arena_new();
     op_run(control->platform, OP_READ, first_look_read, first_look_done, look);
     collect_start(control);
+    preempt_start(control);
     deletions_go_on(control);
     commands_start(control->commands);
 }
@@ -343,5 +344,7 @@ void control_stop(struct control *control)
     loop_timer_cancel(control->collect);
     loop_timer_cancel(control->deletion_wait);
     loop_timer_cancel(control->again_timer);
+    loop_timer_cancel(control->preempt_timer);
     control->collect = control->deletion_wait = control->again_timer = NULL;
+    control->preempt_timer = NULL;
 }

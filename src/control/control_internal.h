@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "control/control.h"
+#include "control/preempt.h"
 #include "control/replica_events.h"
 #include "control/watch.h"
 #include "net/loop.h"
@@ -26,6 +27,8 @@ struct control {
     struct retention *retaining;  // under way
     struct commands *commands;
     struct watches *watches;
+    struct preempt_rules preempt;
+    struct loop_timer *preempt_timer;
     bool started, stopped, collecting, deleting;
     int64_t clock_offset;   // of the wall clock to the monotonic one, when it was last looked at
     int64_t collect_after;  // monotonic ms: until then ages are not to be trusted
@@ -46,6 +49,11 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
 // Its leases ran out: whatever ends it now, that is why. Forgotten when it starts again.
 void replica_silent(struct control *control, struct str replica_id);
 enum replica_silence replica_silence_of(const struct control *control, struct str replica_id);
+// Those that are alive and were not told to go.
+void replicas_each_kept(struct control *control,
+                        void (*each)(void *arg, struct str replica_id, struct str service_id,
+                                     int64_t age_ms),
+                        void *arg);
 // What a service's replicas say, for control/watch.h; arg is the control.
 void replicas_look(void *arg, struct str service_id, struct str agents, struct lifecycle_view *view,
                    struct watch_failure *worst);
@@ -60,6 +68,10 @@ void collect_start(struct control *control);
 void cuts_add(struct control *control, const struct event *event);  // EVENT_EXECUTION_CUT
 void cuts_stop(struct control *control);                            // tells what is gathered
 void silence_add(struct control *control, struct str replica_id);
+
+// preempt.c
+void preempt_subscribe(struct control *control);
+void preempt_start(struct control *control);
 
 // retention.c
 struct retention;

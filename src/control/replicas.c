@@ -264,6 +264,20 @@ enum replica_silence replica_silence_of(const struct control *control, struct st
 
 // ── what they say together ───────────────────────────────────────────────────────────────────
 
+void replicas_each_kept(struct control *control,
+                        void (*each)(void *arg, struct str replica_id, struct str service_id,
+                                     int64_t age_ms),
+                        void *arg)
+{
+    int64_t now = clock_wall(control->platform->clock);
+    size_t cursor = 0;
+    struct str id;
+    for (const struct replica_view *it; (it = map_next(control->replicas, &cursor, &id));)
+        if (it->alive && it->phase_seen != REPLICA_STOPPING)
+            each(arg, str_of(it->id), str_of(it->service_id),
+                 it->started_at == INT_NONE ? 0 : now - it->started_at);
+}
+
 static struct watch_failure failure_of(const struct replica_view *view)
 {
     bool oom = text_is(view->reason, STR("OOMKilled"));

@@ -8,7 +8,7 @@
 struct watch {
     char *id, *agents;
     int64_t wanted, memory_mib;
-    bool good, good_before;
+    bool good, good_before, preemptible;
     bool deciding;  // a decision is on its way into the store
 };
 
@@ -47,8 +47,8 @@ void watches_free(struct watches *watches)
 
 void watches_stop(struct watches *watches) { watches->stopped = true; }
 
-void watch_service(struct watches *watches, const struct service *service, int64_t replicas,
-                   int64_t memory_mib)
+void watch_service(struct watches *watches, const struct service *service,
+                   const struct runtime *runtime)
 {
     _cleanup_arena_ struct arena *arena = arena_new();
     struct str agents = service_agents(service, arena);
@@ -60,11 +60,18 @@ void watch_service(struct watches *watches, const struct service *service, int64
     }
     mem_free(watch->agents);
     watch->agents = mem_copy(agents.at, agents.len);
-    watch->wanted = replicas;
-    watch->memory_mib = memory_mib;
+    watch->wanted = service_replicas(service, runtime);
+    watch->memory_mib = runtime->instance->memory_mib;
+    watch->preemptible = runtime->preemptible;
     watch->good = str_eq(service->good_version, service->version);
     watch->good_before = !watch->good && service->good_version.len > 0;
     watch_look(watches, service->id);
+}
+
+bool watch_preemptible(const struct watches *watches, struct str service_id)
+{
+    const struct watch *watch = map_get(watches->services, service_id);
+    return watch && watch->preemptible;
 }
 
 void watch_forget(struct watches *watches, struct str service_id)

@@ -5,6 +5,7 @@
 #define DROVER_CONTROL_WATCH_H
 
 #include "control/lifecycle.h"
+#include "model/runtime.h"
 #include "operation/op.h"
 
 struct watches;
@@ -24,9 +25,10 @@ struct watches *watches_new(const struct platform *platform, watch_look_fn look,
 void watches_free(struct watches *watches);
 void watches_stop(struct watches *watches);  // no more decisions
 
-// The service is as in its row, and `replicas` of it should run.
-void watch_service(struct watches *watches, const struct service *service, int64_t replicas,
-                   int64_t memory_mib);
+// The service is as in its row.
+void watch_service(struct watches *watches, const struct service *service,
+                   const struct runtime *runtime);
+bool watch_preemptible(const struct watches *watches, struct str service_id);
 void watch_forget(struct watches *watches, struct str service_id);
 // One of its replicas has changed: decides what there is to decide.
 void watch_look(struct watches *watches, struct str service_id);

@@ -56,6 +56,7 @@ struct replica_status {
 enum replica_signal {
     REPLICA_DRAIN,    // take nothing new, finish, exit; stopped after the deployment's drain_ms
     REPLICA_STOP,     // hand back what is unfinished and exit; killed after grace_ms
+    REPLICA_PREEMPT,  // drain in the driver's preempt_ms; another one takes its place at once
     REPLICA_KILL,     // kill -9 the agent and everything it started
     REPLICA_RESTART,  // the same to one that was not told to go, and it counts as an end of its
                       // own: it starts again after a back-off
@@ -73,6 +74,7 @@ struct driver_config {
     const char *node;           // Node.js, "node"
     const char *runner_folder;  // holds _drover.abi3.so
     int64_t backoff_first_ms, backoff_max_ms, backoff_reset_ms;  // 10 s, 5 min, 10 min as kubelet
+    int64_t preempt_ms;
     const char *cgroup;  // process: folder of a cgroup (v2) in which replicas get theirs; NULL: the
                          // server's own, where that is possible; "": none
     struct loop *loop;

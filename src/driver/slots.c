@@ -506,13 +506,28 @@ void driver_slots_observe(struct driver_slots *slots, struct str service_id,
     }
 }
 
+static void preempt(struct driver_slot *slot)
+{
+    struct driver_slots *slots = slot->slots;
+    struct service *service = service_of(slot);
+    struct err err = ERR_INIT;
+    if (slot->told == SLOT_KEEP && slot->drain_ms > slots->config->preempt_ms)
+        slot->drain_ms = slots->config->preempt_ms;
+    tell(slot, REPLICA_DRAIN);
+    if (service && reconcile(slots, service, &err) != 0)
+        log_warn(slots->config->log, "driver", "service " STR_FMT ": %s",
+                 STR_ARG(service->wanted.service_id), err.message);
+}
+
 int driver_slots_signal(struct driver_slots *slots, struct str replica_id,
                         enum replica_signal signal, struct err *err)
 {
     struct driver_slot *slot = driver_slots_find(slots, replica_id);
     if (!slot)
         return err_set(err, ERR_NOT_FOUND, "there is no replica " STR_FMT, STR_ARG(replica_id));
-    if (signal != REPLICA_RESTART)
+    if (signal == REPLICA_PREEMPT)
+        preempt(slot);
+    else if (signal != REPLICA_RESTART)
         tell(slot, signal);
     else if (slot->alive)
         slots->backend->signal(slot, REPLICA_KILL);

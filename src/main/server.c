@@ -305,6 +305,7 @@ static int open_work(struct server *server, struct err *err)
         .backoff_first_ms = s->backoff_first_ms,
         .backoff_max_ms = s->backoff_max_ms,
         .backoff_reset_ms = s->backoff_reset_ms,
+        .preempt_ms = s->preempt_notice_ms,
         .loop = p->loop,
         .log = p->log,
         .on_change = control_on_change,

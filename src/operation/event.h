@@ -22,6 +22,7 @@ enum event_kind {
     EVENT_SERVICE_CHANGED,      // service_id: created, updated, paused, resumed, restarted; force
     EVENT_SERVICE_DELETED,      // service_id; force
     EVENT_REPLICA_CHANGED,      // id (replica), service_id
+    EVENT_REPLICA_PREEMPTED,    // id (replica), service_id: it is to make room
     EVENT_COMMAND_CREATED,      // id (command): work to be carried on by control/
     EVENT_DELETION_BEGUN,       // id (project or dataset): its contents are to be removed
     EVENT_DELIVERY_DUE,         // a notification waits to be delivered

@@ -215,6 +215,18 @@ static const struct option options[] = {
            .fallback = "5", .min = 1, .max = 1000, .group = DRIVERS,
            .help = "When an agent fails so often in a row and no other one of its service takes "
                    "executions, the service is deactivated."),
+    OPTION("preempt-after", "PREEMPT_AFTER", "preemptAfter", SECONDS, preempt_after_ms,
+           .fallback = "24h", .min = 1000, .max = 366 * DAY, .unit = "TIME", .group = DRIVERS,
+           .help = "An agent of a preemptible service is replaced after so long at the latest."),
+    OPTION("preempt-notice", "PREEMPT_NOTICE", "preemptNotice", SECONDS, preempt_notice_ms,
+           .fallback = "30s", .min = 0, .max = HOUR, .unit = "TIME", .group = DRIVERS,
+           .help = "What a preempted agent has not finished in this time it hands back."),
+    OPTION("preempt-probability", "PREEMPT_PROBABILITY", "preemptProbability", INT,
+           preempt_per_mille, .fallback = "0", .min = 0, .max = 1000000, .unit = "PERMILLE",
+           .group = DRIVERS,
+           .help = "So many of a thousand agents of preemptible services are preempted in an hour, "
+                   "to try out whether they bear it."),
+
     OPTION("notify-webhook", "NOTIFY_WEBHOOK", "notifyWebhook", TEXT, notify_webhook, .unit = "URL",
            .group = TELLING,
            .help = "Where every new notification is posted to as JSON; needs --notify-secret."),

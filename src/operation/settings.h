@@ -40,6 +40,7 @@ struct settings {  // times in ms, sizes in bytes
     // driver
     int64_t backoff_first_ms, backoff_max_ms, backoff_reset_ms;
     int64_t rollout_failures, crash_failures;
+    int64_t preempt_after_ms, preempt_notice_ms, preempt_per_mille;
     // notifications
     const char *notify_webhook, *notify_secret, *smtp_url, *smtp_from, *smtp_to, *smtp_login;
     // housekeeping

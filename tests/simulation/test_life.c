@@ -19,6 +19,7 @@
 #include "driver/memory/driver_memory.h"
 #include "operation/dispatch.h"
 #include "operation/execution.h"
+#include "operation/preemption.h"
 #include "operation/rollout.h"
 #include "operation/service.h"
 #include "operation/token.h"
@@ -411,13 +412,16 @@ struct request {
     struct life *life;
     struct str body;
     bool force;
-    int verb;  // 0: update, 1: pause, 2: resume, 3: restart, 4: an execution
+    int verb;  // 0: update, 1: pause, 2: resume, 3: restart, 4: an execution, 5: preempt
+    struct str replica_id;
 };
 
 static int request_work(struct op *op, void *arg, struct err *err)
 {
     const struct request *request = arg;
     struct service before, after;
+    if (request->verb == 5)
+        return replica_preempt(op, request->replica_id, PREEMPTION_OPERATOR, err);
     if (tx_get(op->tx, &service_entity, request->life->service_id, &before, op->arena, err))
         return -1;
     switch (request->verb) {
@@ -441,14 +445,15 @@ static int request_work(struct op *op, void *arg, struct err *err)
 static void request_done(void *arg, struct err *err)
 {
     struct request *request = arg;
-    if (err->kind != ERR_NONE && err->kind != ERR_UNAVAILABLE)
+    bool gone = request->verb == 5 && err->kind == ERR_NOT_FOUND;
+    if (err->kind != ERR_NONE && err->kind != ERR_UNAVAILABLE && !gone)
         life_fail(request->life, "request %d was refused: %s", request->verb, err->message);
 }
 
 static void ask(struct life *life, int verb, struct str body, bool force)
 {
     struct request *request = arena_new_of(life->arena, struct request);
-    *request = (struct request){life, body, force, verb};
+    *request = (struct request){.life = life, .body = body, .force = force, .verb = verb};
     trace(life, "somebody asks: %d " STR_FMT "%s", verb, STR_ARG(body), force ? " by force" : "");
     op_run(&life->platform, OP_WRITE, request_work, request_done, request);
 }
@@ -474,6 +479,19 @@ static void ask_scale(struct life *life, int64_t replicas)
         false);
 }
 
+static void ask_preemption(struct life *life)
+{
+    const struct agent *agent = &life->agents[stage_below(AGENTS)];
+    if (!agent->alive)
+        return;
+    struct request *request = arena_new_of(life->arena, struct request);
+    *request = (struct request){
+        .life = life, .verb = 5, .replica_id = arena_copy(life->arena, str_of(agent->id))};
+    life->disturbed = true;
+    trace(life, "agent %s is preempted", agent->id);
+    op_run(&life->platform, OP_WRITE, request_work, request_done, request);
+}
+
 static void people_act(struct life *life)
 {
     size_t what = stage_below(100);
@@ -488,8 +506,12 @@ static void people_act(struct life *life)
     else if (what < 84) {
         life->disturbed = true;
         ask(life, 1, STR(""), stage_chance(30));
-    } else if (what < 92)
+    } else if (what < 92) {
         ask(life, 2, STR(""), false);
+    } else {
+        for (int n = 0; n < 8; n++)
+            ask_preemption(life);
+    }
 }
 
 // ── what must hold ───────────────────────────────────────────────────────────────────────────
@@ -672,6 +694,8 @@ static void life_settings(struct life *life)
                                        .backoff_reset_ms = 600000,
                                        .rollout_failures = 3,
                                        .crash_failures = 5,
+                                       .preempt_after_ms = 24 * 3600 * 1000LL,
+                                       .preempt_notice_ms = 5000,
                                        .limits = limits_default};
 }
 
@@ -720,6 +744,7 @@ static void life_begin(struct life *life, uint64_t seed, struct tokens *tokens)
                                    .backoff_first_ms = life->settings.backoff_first_ms,
                                    .backoff_max_ms = life->settings.backoff_max_ms,
                                    .backoff_reset_ms = life->settings.backoff_reset_ms,
+                                   .preempt_ms = 5000,
                                    .on_change = on_change,
                                    .arg = life};
     life->driver = driver_open(&driver, &err);

@@ -107,6 +107,25 @@ static void verdicts_follow_the_replicas(void **state)
             fail_msg("case %zu: %d", i, lifecycle_judge(&rules, &cases[i].view));
 }
 
+// ── preemption ───────────────────────────────────────────────────────────────────────────────
+
+static void preemptible_ones_go_in_time(void **state)
+{
+    (void)state;
+    const struct preempt_rules rules = {
+        .after_ms = 1000, .per_mille = 500, .every_ms = 360000};  // one in twenty at each look
+    enum preemption_cause cause;
+    assert_false(preempt_due(&rules, 999, UINT64_MAX, &cause));
+    assert_true(preempt_due(&rules, 1000, UINT64_MAX, &cause));
+    assert_int_equal(cause, PREEMPTION_AGE);
+    assert_true(preempt_due(&rules, 0, 0, &cause));
+    assert_int_equal(cause, PREEMPTION_PROBABILITY);
+    assert_true(preempt_due(&rules, 0, UINT64_MAX / 21, &cause));
+    assert_false(preempt_due(&rules, 0, UINT64_MAX / 19, &cause));
+    const struct preempt_rules never = {.after_ms = 1000, .every_ms = 360000};
+    assert_false(preempt_due(&never, 0, 0, &cause));
+}
+
 // ── collect ──────────────────────────────────────────────────────────────────────────────────
 
 struct kept {
@@ -577,6 +596,7 @@ int main(void)
         cmocka_unit_test(replicas_follow_the_service),
         cmocka_unit_test(deployment_names_version_and_generation),
         cmocka_unit_test(verdicts_follow_the_replicas),
+        cmocka_unit_test(preemptible_ones_go_in_time),
         cmocka_unit_test(unused_code_and_blobs_go),
         cmocka_unit_test(what_is_past_its_age_goes),
         cmocka_unit_test(a_plan_takes_its_phases_in_turn),
