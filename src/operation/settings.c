@@ -33,7 +33,8 @@ static const struct option options[] = {
     OPTION("data", "DATA", "data", TEXT, data, .fallback = "./drover-data", .unit = "DIR",
            .group = PLACES, .help = "Folder of everything that is kept; made at first start."),
     OPTION("listen", "LISTEN", "listen", TEXT, listen, .fallback = "127.0.0.1:8080",
-           .unit = "HOST:PORT", .group = PLACES, .help = "Where the API is served."),
+           .unit = "HOST:PORT", .group = PLACES,
+           .help = "Where the API is served; unix:PATH is a socket."),
     OPTION("public-url", "PUBLIC_URL", "publicUrl", TEXT, public_url, .unit = "URL",
            .group = PLACES,
            .help = "Address under which functions and browsers reach the API; made from --listen "
