@@ -271,7 +271,7 @@ static bool take_local_key(struct target *out, struct arena *arena)
 {
     struct err ignored = ERR_INIT;
     const char *data = local_data();
-    struct str key;
+    struct str key = STR_NONE;
     bool found;
     if (read_file(arena_printf(arena, "%s/admin-key", data).at, KEY_MAX, &key, &found, arena,
                   &ignored) ||
