@@ -304,14 +304,14 @@ def test_many_are_done_over_a_restart_of_the_server(tmp_path):
         cli.good("pause", "hello")
         api = harness.Api(server, (server.data / "admin-key").read_text().strip())
         service = cli.good("services", "-o", "json").json[0]["id"]
-        for _ in range(6):
+        for _ in range(20):
             api.post(f"/executions/{service}", [{"functionName": "run", "input": {}}] * 1000)
         cancel = cli.start("cancel", "--service", "hello", "--yes")
         harness.wait_for("it has begun", lambda: cli.good("executions", "--status", "ended", "-n", 1, "-o", "name").out)
         server.kill()
         server.start()
         _, said = cancel.communicate(timeout=120 * harness.SLOW)
-        assert cancel.returncode == 0 and "Asked to cancel 6000 executions" in said, said
+        assert cancel.returncode == 0 and "Asked to cancel 20000 executions" in said, said
         (cli.folder / "hello" / "main.py").write_text(CODE.replace("import time", "import time\ntime.sleep(8)", 1))
         cli.good("resume", "hello")
         deploy = cli.start("deploy", "hello")
