@@ -262,8 +262,13 @@ static void write_line(struct json_writer *out, const struct log_line *line)
 // Of a page in descending order: where whoever has shown its lines goes on with newer ones.
 static void write_newest(struct log_call *log, struct json_writer *out)
 {
-    struct log_checkpoint at = log->at;
-    at.seq = at.end_given ? -1 : log->read.lines[0].seq;
+    const struct log_checkpoint at = {
+        .seq = log->at.end_given ? -1 : log->read.lines[0].seq,
+        .end = log->at.end,
+        .level = log->at.level,
+        .end_given = log->at.end_given,
+        .text = log->at.text,
+    };
     json_w_pair_str(out, "newest", log_checkpoint_text(&at, log->call->op.arena));
 }
 

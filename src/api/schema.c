@@ -162,8 +162,7 @@ static const struct {
     {"LogPage",
      "{\"type\":\"object\",\"required\":[\"logs\",\"checkpoint\",\"stop\"],\"properties\":"
      "{\"logs\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},\"checkpoint\":" TEXT
-     ",\"newest\":" TEXT
-     ",\"stop\":{\"type\":\"boolean\"},\"ended\":{\"type\":\"boolean\"},"
+     ",\"newest\":" TEXT ",\"stop\":{\"type\":\"boolean\"},\"ended\":{\"type\":\"boolean\"},"
      "\"complete\":{\"type\":\"boolean\"}}}"},
     {"Deleted", "{\"type\":\"object\",\"properties\":{\"deleted\":{\"type\":\"integer\"}}}"},
     {"AuditQuery", "{\"type\":\"object\",\"properties\":{\"projectId\":" TEXT
