@@ -56,16 +56,26 @@ def test_storm_on_the_server(server, deployed, tmp_path, draw):
     assert slowest <= BACK_WITHIN * harness.SLOW
 
 
+def process(pid):
+    """A name for it that no later process of the same number has; None: it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return pid, stat.read().rpartition(")")[2].split()[19]  # its start
+    except OSError:
+        return None
+
+
 def kill_one(server, kind, draw, killed):
     """Kills one, once all have come back; None while they have not. What was killed may be seen for a while."""
     agents = [ids["agentPid"] for ids in server.supervisors().values()]
     found = [agent if kind == "agent" else runner_of(agent) for agent in agents]
-    if len(found) < REPLICAS or not all(found) or killed.intersection(found + agents):
+    if len(found) < REPLICAS or not all(found) or killed.intersection(map(process, found + agents)):
         return None
     victim = draw.choice(sorted(found))
+    name = process(victim)
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)
-        killed.add(victim)
+        killed.add(name)
         return victim
     return None
 

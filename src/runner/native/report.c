@@ -162,6 +162,7 @@ int64_t report_result(struct buf *out, const struct report_limits *limits, struc
 {
     static const char *const names[] = {"success", "failed", "terminated"};
     _cleanup_arena_ struct arena *scratch = arena_new();
+    struct str id = run->id, fence = run->fence.text;
     struct str message = without_nul(outcome->message, scratch);
     int64_t cost = 0;
     struct json_writer w;
@@ -176,8 +177,8 @@ int64_t report_result(struct buf *out, const struct report_limits *limits, struc
                                        (long long)run->dropped, (long long)limits->lines));
     cost += log_frame(out, limits, run, "INFO", STR(DONE));
     size_t begun = begin(out, &w, "result");
-    json_w_pair_raw(&w, "id", run->id);
-    json_w_pair_raw(&w, "fence", run->fence.text);
+    json_w_pair_raw(&w, "id", id);
+    json_w_pair_raw(&w, "fence", fence);
     json_w_pair_str(&w, "status", str_of(names[outcome->status]));
     if (outcome->status == OUTCOME_SUCCESS)
         json_w_pair_raw(&w, "output", outcome->output);
