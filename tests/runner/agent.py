@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's end of a runner's socket, for tests and measurements."""
+import array
 import json
 import os
 import socket
@@ -11,26 +12,16 @@ import time
 WAIT = 90.0  # seconds until a test gives up
 
 
-class Agent:
-    """A runner process with one package loaded into it: the Python runner, or `command`."""
+class Link:
+    """The agent's end of the socket of one process, which may be a runner or a fork of one."""
 
-    def __init__(self, runner, folder, transport="c", python=sys.executable, env=None, command=None):
-        self.socket, theirs = socket.socketpair()
+    def __init__(self, ours):
+        self.socket = ours
         self.socket.settimeout(WAIT)
         self.buffer = bytearray()
         self.seen = []  # frames that nobody has asked for yet
         self.logs = []
         self.credit_back = True
-        self.folder = str(folder)
-        full = dict(os.environ, DROVER_RUNNER_TRANSPORT="python" if transport == "python" else "",
-                    PYTHONDONTWRITEBYTECODE="1", **(env or {}))
-        fd = theirs.fileno()
-
-        self.process = subprocess.Popen(
-            ["bash", "-c", 'exec "$@" 3<&%d' % fd + ("" if fd == 3 else " %d<&-" % fd), "runner",
-             *(command or [python, os.path.join(str(runner), "drover_runner.py")])], pass_fds=(fd,), env=full,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        theirs.close()
 
     def send(self, **frame):
         self.send_bytes(json.dumps(frame).encode())
@@ -79,18 +70,6 @@ class Agent:
                 return frame
             self.seen.append(frame)
 
-    def load(self, functions=(), class_name="", concurrency=4, name="module", entry="main.py",
-             init_inputs=(), init_params=None, answer="ready", mode="threads", **more):
-        module = {"name": name, "entryPoint": entry, "className": class_name,
-                  "initInputs": list(init_inputs),
-                  "functions": [one if isinstance(one, dict) else {"name": one, "input": []}
-                                for one in functions]}
-        self.send(t="load", folder=self.folder, module=module, initParams=init_params or {},
-                  concurrency=concurrency, mode=mode, replicaId="replica-1",
-                  **{"sdk": {}, "service": None, "package": None, "project": None, "limits": {},
-                     **more})
-        return self.until(t=answer) if answer else None
-
     def invoke(self, id, function="run", fence=7, execution=None, **inputs):
         self.send(t="invoke", id=id, fence=fence, function=function, input=inputs,
                   execution=execution or {"createdAt": 1, "creator": "a@b.c", "triggerId": None,
@@ -116,6 +95,70 @@ class Agent:
         while not any(text in line for line in self.lines(id)):
             self.seen.append(self.frame())
 
+
+class Agent(Link):
+    """A runner process with one package loaded into it: the Python runner, or `command`."""
+
+    def __init__(self, runner, folder, transport="c", python=sys.executable, env=None, nursery=False,
+                 command=None):
+        ours, theirs = socket.socketpair()
+        super().__init__(ours)
+        self.nursery, theirs_too = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.nursery.settimeout(WAIT)
+        self.forks, self.ends = {}, {}
+        self.folder = str(folder)
+        full = dict(os.environ, DROVER_RUNNER_TRANSPORT="python" if transport == "python" else "",
+                    PYTHONDONTWRITEBYTECODE="1", **(env or {}))
+        fds = (theirs.fileno(), theirs_too.fileno())
+        redirects = "exec 200<&%d 201<&%d; exec %d<&- %d<&-; " % (fds + fds)
+        redirects += 'exec "$@" 3<&200' + (" 4<&201" if nursery else "") + " 200<&- 201<&-"
+        self.process = subprocess.Popen(
+            ["bash", "-c", redirects, "runner",
+             *(command or [python, os.path.join(str(runner), "drover_runner.py")])], pass_fds=fds, env=full,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        theirs.close()
+        theirs_too.close()
+
+    def load(self, functions=(), class_name="", concurrency=4, name="module", entry="main.py",
+             init_inputs=(), init_params=None, answer="ready", mode="threads", **more):
+        module = {"name": name, "entryPoint": entry, "className": class_name,
+                  "initInputs": list(init_inputs),
+                  "functions": [one if isinstance(one, dict) else {"name": one, "input": []}
+                                for one in functions]}
+        self.loaded = dict(
+            t="load", folder=self.folder, module=module, initParams=init_params or {},
+                  concurrency=concurrency, mode=mode, replicaId="replica-1",
+                  **{"sdk": {}, "service": None, "package": None, "project": None, "limits": {},
+                     **more})
+        self.send(**self.loaded)
+        return self.until(t=answer) if answer else None
+
+    # Processes of executions
+
+    def fork(self, number=1):
+        """Asks for a process; the link to it."""
+        ours, theirs = socket.socketpair()
+        pipes = [os.pipe(), os.pipe()]
+        rights = array.array("i", [theirs.fileno(), pipes[0][1], pipes[1][1]])
+        self.nursery.sendmsg([json.dumps({"t": "fork", "number": number}).encode()],
+                             [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        theirs.close()
+        for pipe in pipes:
+            os.close(pipe[1])
+        child = self.forks[number] = Child(self, number, ours, [pipe[0] for pipe in pipes])
+        return child
+
+    def message(self):
+        """The next message of the nursery's, noted."""
+        message = json.loads(self.nursery.recv(4096) or b"null")
+        if message is None:
+            raise EOFError("the warm image has gone")
+        if message["t"] == "ended":
+            self.ends[message["number"]] = message
+        else:
+            self.forks[message["number"]].told = message
+        return message
+
     def exit_code(self):
         return self.process.wait(WAIT)
 
@@ -133,6 +176,9 @@ class Agent:
 
     def close(self):
         self.socket.close()
+        self.nursery.close()
+        for child in self.forks.values():
+            child.close()
         try:
             self.process.wait(2)
         except subprocess.TimeoutExpired:
@@ -149,6 +195,40 @@ class Agent:
         with open("/proc/%d/status" % self.process.pid, encoding="ascii") as file:
             memory = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
         return ticks / os.sysconf("SC_CLK_TCK"), memory
+
+
+class Child(Link):
+    """The process of one execution, forked (or started) by the warm image."""
+
+    def __init__(self, agent, number, ours, outputs):
+        super().__init__(ours)
+        self.agent, self.number, self.outputs = agent, number, outputs
+        self.told = None
+
+    def begun(self):
+        """What the warm image says of its beginning. One that starts anew is loaded first."""
+        while self.told is None:
+            self.agent.message()
+        if self.told.get("threads"):
+            self.send(**dict(self.agent.loaded, mode="one"))
+            self.until(t="ready")
+        return self.told
+
+    def end(self):
+        """What the warm image says of its end."""
+        while self.number not in self.agent.ends:
+            self.agent.message()
+        return self.agent.ends[self.number]
+
+    def output_of(self, which):
+        """All that it wrote to standard output (0) or error (1), up to the end."""
+        with os.fdopen(self.outputs[which], "rb", closefd=False) as file:
+            return file.read().decode()
+
+    def close(self):
+        self.socket.close()
+        for fd in self.outputs:
+            os.close(fd)
 
 
 def elapsed(start):

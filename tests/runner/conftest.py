@@ -35,18 +35,19 @@ def python(request):
 
 @pytest.fixture
 def start(runner_folder, transport, python, tmp_path):
-    """start(code, files=…, env=…): an agent with a fresh runner whose package is this code."""
+    """start(code, files=…, env=…, nursery=…): an agent with a fresh runner whose package is this code."""
     agents = []
     temporary = tmp_path / "temporary"  # what runners that are killed leave behind goes with the test
     temporary.mkdir()
 
-    def begin(code="", files=None, env=None):
+    def begin(code="", files=None, env=None, nursery=False):
         folder = tmp_path / ("code%d" % len(agents))
         for name, text in {"main.py": code, **(files or {})}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text), encoding="utf-8")
-        agent = Agent(runner_folder, folder, transport, python, {"TMPDIR": str(temporary), **(env or {})})
+        agent = Agent(runner_folder, folder, transport, python, {"TMPDIR": str(temporary), **(env or {})},
+                      nursery)
         agents.append(agent)
         return agent
 

@@ -137,6 +137,17 @@ class Sdk:
             if dl is not None and hasattr(dl, "client_api"):
                 dl.client_api.token = token
 
+    def born(self):
+        """In a fork: connections and threads are the parent's, and made anew when needed."""
+        self._lock = threading.RLock()
+        api = getattr(self.imported, "client_api", None)
+        if api is None:
+            return
+        for name, value in (("session", None), ("_event_loop", None), ("lock", threading.Lock()),
+                            ("_thread_pools", {}), ("_pid", os.getpid())):
+            if hasattr(api, name):
+                setattr(api, name, value)
+
     # What the load frame says about this service
 
     def entities(self):

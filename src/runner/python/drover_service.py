@@ -11,6 +11,7 @@ import time
 import types
 
 import drover_logs
+import drover_warm
 from drover_logs import describe, tag
 from drover_module import LoadError, Module, finish
 from drover_output import DEPTH, encode
@@ -21,7 +22,7 @@ try:
 except ImportError as error:
     raise SystemExit("drover runner: a Unix is needed: %s" % error)
 
-FD = 3
+FD, NURSERY = 3, 4
 WINDOW = 1 << 20  # bytes of log frames before the agent gives credit
 LOG_LINE_BYTES = 16384
 FLUSH_MS = 5000
@@ -41,17 +42,19 @@ def channel_class():
     return Channel
 
 
-def take_socket():
-    """Moves the socket to a high number that programs started by user code do not inherit."""
+def take_socket(number):
+    """Moves a socket of the agent's to a high number that programs started by user code do not
+    inherit."""
     for least in (700, 200, 10):
         try:
-            fd = fcntl(FD, F_DUPFD_CLOEXEC, least)
+            fd = fcntl(number, F_DUPFD_CLOEXEC, least)
             break
         except OSError as error:
             failure = error
     else:
-        raise SystemExit("drover runner: file descriptor 3 is not the agent's socket: %s" % failure)
-    os.close(FD)
+        raise SystemExit("drover runner: file descriptor %d is not the agent's socket: %s"
+                         % (number, failure))
+    os.close(number)
     return fd
 
 
@@ -59,9 +62,12 @@ class Runner:
     """The threads of this process and what they share."""
 
     def __init__(self, channel):
-        self.fd = take_socket()
+        self.fd = take_socket(FD)
         self.channel = channel(self.fd, WINDOW, json.loads)
         self.pid = os.getpid()
+        self.mode = "threads"
+        self.giving_birth = False  # the fork under way is drover_warm's
+        self.threads = []  # our own
         self.scan = json.JSONDecoder().scan_once
         self.running = {}  # id → invoke
         self.lock = threading.Lock()
@@ -75,7 +81,13 @@ class Runner:
     def start_thread(self, target, name):
         thread = threading.Thread(target=target, name=name, daemon=True)
         thread.start()
+        self.threads.append(thread)
         return thread
+
+    def start_channel(self):
+        """The threads that read and write, without which nothing is said."""
+        self.start_thread(self.channel.read_loop, "agent-reader")
+        self.start_thread(self.channel.write_loop, "agent-writer")
 
     def say(self, members):
         self.channel.send(json.dumps(members).encode())
@@ -97,9 +109,11 @@ class Runner:
                             after_in_child=self.forked)
         os._exit = self.flush_and_exit
         try:
-            if load.get("mode", "threads") != "threads":
-                raise LoadError("internal", ValueError(
-                    "this runner has no mode %r" % load.get("mode")))
+            self.mode = load.get("mode", "threads")
+            if self.mode not in ("threads", "processes", "one"):
+                raise LoadError("internal", ValueError("this runner has no mode %r" % self.mode))
+            if self.mode == "processes":
+                self.nursery = drover_warm.Nursery(self, take_socket(NURSERY))
             self.sdk = Sdk(self.channel, load)
             self.module = Module(load, self.sdk)
             self.module.load()
@@ -108,10 +122,15 @@ class Runner:
         except BaseException as error:
             self.fail("internal", error)
         self.logs.finish()
-        for number in range(max(1, int(load.get("concurrency") or 1))):
-            self.workers.append(self.start_thread(self.work, "execution-%d" % number))
+        self.set_concurrency(load.get("concurrency") or 1)
         self.say({"t": "ready", "python": sys.version.split()[0], "dtlpy": version(),
                   "pid": self.pid})
+
+    def set_concurrency(self, concurrency):
+        """As many threads as may be needed at once; what are too many wait for work in vain."""
+        if self.mode == "threads" and isinstance(concurrency, int):
+            for number in range(len(self.workers), max(1, concurrency)):
+                self.workers.append(self.start_thread(self.work, "execution-%d" % number))
 
     def fail(self, kind, error):
         self.logs.finish()
@@ -134,6 +153,20 @@ class Runner:
 
     def forked(self):
         """In a child process that user code forked: it does not speak to the agent."""
+        if self.giving_birth:
+            self.after_fork()
+            return
+        self.leave_channel()
+        if self.mode == "processes":
+            self.nursery.leave()
+        self.logs.forked()
+        for number in IGNORED:
+            if signal.getsignal(number) is ignore:
+                signal.signal(number, signal.SIG_DFL)
+        self.after_fork()
+
+    def leave_channel(self):
+        """In a child process: the descriptors are its parent's."""
         wake = self.channel.forked()
         for fd in (self.fd, wake):
             if fd is not None:
@@ -141,13 +174,28 @@ class Runner:
                     os.close(fd)
                 except OSError:
                     pass
-        self.logs.forked()
-        for number in IGNORED:
-            if signal.getsignal(number) is ignore:
-                signal.signal(number, signal.SIG_DFL)
-        self.after_fork()
 
     # Executions
+
+    def born(self, fd):
+        """In a fork of the warm image: from now on a runner of one execution, on its own socket."""
+        self.leave_channel()
+        self.pid = os.getpid()
+        self.mode = "one"
+        self.fd = take_socket(fd)
+        self.lock = threading.Lock()
+        self.threads = []
+        self.channel.reopen(self.fd, WINDOW)
+        self.sdk.born()
+        self.start_channel()
+
+    def serve_one(self):
+        """The main thread's life in a process that is there for one execution."""
+        self.channel.adopt()
+        invoke = self.channel.next()
+        if invoke is not None:
+            self.run(invoke)
+        self.leave(0)
 
     def work(self):
         """A worker thread's whole life."""
@@ -229,7 +277,8 @@ class Runner:
                 self.module.forget(invoke.thread)
         self.logs.finish()
         tag.execution = None
-        self.channel.result(invoke, status, payload)
+        usage = drover_warm.usage() if self.mode == "one" else None
+        self.channel.result(invoke, status, payload, usage)
         if not self.reset_sent and self.module.wants_reset():
             self.reset_sent = True
             self.say({"t": "reset"})
@@ -240,6 +289,8 @@ class Runner:
         if waiting is not None:
             waiting.cancelled = True
             self.run(waiting)
+            if self.mode == "one":
+                self.channel.stop()  # there will not be another one
             return
         for _ in range(10):
             if id in self.running:
@@ -261,22 +312,37 @@ class Runner:
     # Frames
 
     def control(self):
-        """The main thread's whole life: frames other than invoke and credit."""
+        """Frames other than invoke and credit, until there is something else to do for the main
+        thread."""
         while True:
             frame = json.loads(self.channel.control())
             kind = frame.get("t")
             if kind == "load" and self.module is None:
                 self.load(frame)
+                if self.mode != "threads":
+                    return
             elif kind == "cancel" and self.module is not None:
                 self.cancel(frame.get("id"))
             elif kind == "token" and self.sdk is not None:
                 self.sdk.renew(frame.get("token"))
+            elif kind == "settings" and self.module is not None:
+                self.set_concurrency(frame.get("concurrency"))
             elif kind == "stop":
                 self.stop()
+
+    def control_aside(self):
+        """The life of a thread that takes those frames while the main thread does other work."""
+        try:
+            self.control()
+        except BaseException as error:
+            self.logs.error(error)
+            self.leave(1)
 
     def stop(self):
         """Lets the running executions report, then ends the process."""
         self.channel.stop()
+        if self.mode == "one":
+            return  # the main thread leaves when it is done
         for worker in self.workers:
             worker.join()
         atexit._run_exitfuncs()
@@ -299,10 +365,13 @@ def run(channel):
     for number in IGNORED:
         signal.signal(number, ignore)
     runner = Runner(channel)
-    runner.start_thread(runner.channel.read_loop, "agent-reader")
-    runner.start_thread(runner.channel.write_loop, "agent-writer")
+    runner.start_channel()
     try:
-        runner.control()
+        runner.control()  # returns when all is loaded, and executions have processes of their own
+        if runner.mode == "processes":
+            runner.nursery.serve()
+        runner.start_thread(runner.control_aside, "agent-control")
+        runner.serve_one()
     except BaseException as error:
         runner.say({"t": "failed", "type": "internal", "error": describe(error)})
         runner.leave(1)

@@ -14,6 +14,7 @@ FRAME_MAX = 64 << 20  # bytes of JSON
 ROOM = 8 << 20  # bytes waiting to be written that make writers wait
 CREDIT_MAX = 1 << 40  # bytes
 TAKE = 64 << 10  # bytes asked of the socket at once
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 quote = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -66,11 +67,15 @@ class Channel:
     """Frames in and out, the queue of invokes, the credit for log frames."""
 
     def __init__(self, fd, credit, loads):
-        self._socket = _socket.socket(fileno=fd)
         self._loads = loads
-        self._credit = credit
         self._lines_max = 0
         self._line_max = 65536
+        self.reopen(fd, credit)
+
+    def reopen(self, fd, credit):
+        """From the beginning, on another socket; limits stay. For a process after forked()."""
+        self._socket = _socket.socket(fileno=fd)
+        self._credit = credit
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._writable = threading.Condition(self._lock)
@@ -222,8 +227,9 @@ class Channel:
         frame = self._log_frame(invoke, level, message)
         self._put([frame], len(frame))
 
-    def result(self, invoke, status, payload):
-        """The execution's last entry and its result. payload: JSON of the output or the error."""
+    def result(self, invoke, status, payload, usage=None):
+        """The execution's last entry and its result. payload: JSON of the output or the error;
+        usage: JSON of what it used, or None."""
         if invoke.ended:
             raise RuntimeError("not an invoke, or it has its result already")
         frames = []
@@ -235,9 +241,10 @@ class Channel:
         invoke.ended = True
         head = '{"t":"result","id":%s,"fence":%s,"status":"%s","%s":' % (
             quote(invoke.id), invoke.fence, status, "output" if status == "success" else "error")
-        tail = ',"startedAt":%d,"endedAt":%d}' % (invoke.started, now())
+        tail = ',"startedAt":%d,"endedAt":%d' % (invoke.started, now())
         cost = sum(map(len, frames))
-        frames.append(head.encode() + payload + tail.encode())
+        used = b',"usage":' + usage if usage else b""
+        frames.append(head.encode() + payload + tail.encode() + used + b"}")
         self._put(frames, cost)
 
     def progress(self, invoke, tail):
@@ -264,10 +271,20 @@ class Channel:
         return True
 
     def forked(self):
-        """This process is a fork of the runner: it never speaks again."""
+        """This process is a fork of the runner: it does not speak, unless the channel is opened
+        anew."""
         self._forked = True
         self._socket.detach()
         return None
+
+    def adopt(self):
+        """What the descendants of this process leave behind becomes its own, as far as this can be
+        had without the extension."""
+        try:
+            import ctypes
+            ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+        except (ImportError, OSError, AttributeError):
+            pass
 
 
 if sys.version_info < (3, 8):

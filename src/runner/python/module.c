@@ -5,6 +5,7 @@
 #include <Python.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "channel.h"
 
@@ -157,6 +158,19 @@ static PyObject *invoke_new(struct channel_object *self, struct frame *frame)
 
 // Channel
 
+// False with an exception set.
+static bool open_on(struct channel_object *self, int fd, long long credit)
+{
+    struct channel *channel = malloc(sizeof *channel);
+    if (channel && channel_start(channel, fd, credit)) {
+        self->channel = channel;
+        return true;
+    }
+    free(channel);
+    PyErr_SetFromErrno(PyExc_OSError);
+    return false;
+}
+
 static int channel_init(PyObject *object, PyObject *args, PyObject *kwargs)
 {
     struct channel_object *self = (struct channel_object *)object;
@@ -178,15 +192,22 @@ static int channel_init(PyObject *object, PyObject *args, PyObject *kwargs)
     Py_XDECREF(module);
     if (!self->invoke_type)
         return -1;
-    self->channel = malloc(sizeof *self->channel);
-    if (!self->channel || !channel_start(self->channel, fd, credit)) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
     Py_INCREF(loads);
     self->loads = loads;
     self->line_max = 65536;
-    return 0;
+    return open_on(self, fd, credit) ? 0 : -1;
+}
+
+// After `forked`: the old channel stays as it was at the fork, with threads that are not here.
+static PyObject *channel_reopen(PyObject *object, PyObject *args)
+{
+    struct channel_object *self = (struct channel_object *)object;
+    int fd;
+    long long credit;
+    if (!PyArg_ParseTuple(args, "iL", &fd, &credit) || !open_on(self, fd, credit))
+        return NULL;
+    self->forked = 0;
+    Py_RETURN_NONE;
 }
 
 static struct channel_object *open_channel(PyObject *object)
@@ -396,7 +417,7 @@ static size_t add_last_lines(struct buffer *frames, struct invoke_object *invoke
 }
 
 static void add_result(struct buffer *frames, struct invoke_object *invoke, const char *status,
-                       struct span payload)
+                       struct span payload, struct span usage)
 {
     size_t begin = buffer_begin(frames);
     buffer_text(frames, "{\"t\":\"result\",\"id\":");
@@ -411,6 +432,10 @@ static void add_result(struct buffer *frames, struct invoke_object *invoke, cons
     buffer_int(frames, invoke->started);
     buffer_text(frames, ",\"endedAt\":");
     buffer_int(frames, channel_now());
+    if (usage.size > 0) {
+        buffer_text(frames, ",\"usage\":");
+        buffer_add(frames, usage.at, usage.size);
+    }
     buffer_text(frames, "}");
     buffer_end(frames, begin);
 }
@@ -419,9 +444,9 @@ static PyObject *channel_result(PyObject *object, PyObject *args)
 {
     struct channel_object *self = open_channel(object);
     PyObject *who;
-    const char *status, *payload;
-    Py_ssize_t size;
-    if (!self || !PyArg_ParseTuple(args, "Osy#", &who, &status, &payload, &size))
+    const char *status, *payload, *usage = NULL;
+    Py_ssize_t size, used = 0;
+    if (!self || !PyArg_ParseTuple(args, "Osy#|z#", &who, &status, &payload, &size, &usage, &used))
         return NULL;
     struct invoke_object *invoke = invoke_of(self, who);
     if (!invoke || invoke->ended) {
@@ -431,7 +456,8 @@ static PyObject *channel_result(PyObject *object, PyObject *args)
     struct buffer frames = {0};
     size_t cost = add_last_lines(&frames, invoke, self->lines_max);
     invoke->ended = 1;
-    add_result(&frames, invoke, status, (struct span){payload, (size_t)size});
+    add_result(&frames, invoke, status, (struct span){payload, (size_t)size},
+               (struct span){usage, (size_t)used});
     return put_frames(self, &frames, cost);
 }
 
@@ -496,6 +522,14 @@ static PyObject *channel_forked(PyObject *object, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+static PyObject *channel_adopt(PyObject *object, PyObject *ignored)
+{
+    (void)object;
+    (void)ignored;
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    Py_RETURN_NONE;
+}
+
 static void channel_dealloc(PyObject *object)
 {
     struct channel_object *self = (struct channel_object *)object;
@@ -516,11 +550,13 @@ static PyMethodDef channel_methods[] = {
     {"control", channel_control, METH_NOARGS, "The bytes of the next other frame."},
     {"stop", channel_stop_invokes, METH_NOARGS, "No more invokes come."},
     {"log", channel_log, METH_VARARGS, "log(invoke or None, level, message)"},
-    {"result", channel_result, METH_VARARGS, "result(invoke, status, json)"},
+    {"result", channel_result, METH_VARARGS, "result(invoke, status, json, usage=None)"},
     {"progress", channel_progress, METH_VARARGS, "progress(invoke, json_members)"},
     {"send", channel_send, METH_O, "Sends a frame of these bytes."},
     {"flush", channel_flush_out, METH_VARARGS, "flush(milliseconds): True when all is written"},
-    {"forked", channel_forked, METH_NOARGS, "This process is a fork: never speaks again."},
+    {"forked", channel_forked, METH_NOARGS, "This process is a fork: it does not speak."},
+    {"reopen", channel_reopen, METH_VARARGS, "reopen(fd, credit): this fork speaks, there."},
+    {"adopt", channel_adopt, METH_NOARGS, "Orphans of its descendants become its children."},
     {0},
 };
 
