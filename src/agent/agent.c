@@ -14,6 +14,7 @@
 #define STOP_GRACE_MS 5000   // for a runner that was told to stop and has nothing to do
 #define LAST_WORDS_MS 10000  // how long reports and log lines may take at the agent's end
 #define WORDS_MAX     (64u << 10)
+#define TOKEN_MAX     (1u << 20)
 
 static const char *state_word(enum life life)
 {
@@ -58,6 +59,10 @@ void agent_leave(struct agent *agent, int exit_code)
     agent->exit_code = exit_code;
     agent->leave_deadline = agent_now(agent) + LAST_WORDS_MS;
     work_return_queued(agent);
+    if (agent->nursery) {
+        work_return_running(agent);
+        processes_kill(agent);
+    }
     kill_runner(agent);
 }
 
@@ -116,22 +121,30 @@ static void reload(struct agent *agent)
 
 // ── what the server says ─────────────────────────────────────────────────────────────────────
 
+// The runner, and the processes of executions.
+static void tell_all(struct agent *agent, struct str frame)
+{
+    if (agent->runner)
+        buf_add_str(runner_out(agent->runner), frame);
+    if (agent->nursery)
+        processes_tell(agent, frame);
+}
+
 static void tell_token(struct agent *agent, const char *token)
 {
     if (!agent->proxy)
         return;
     sdk_proxy_set_token(agent->proxy, token);
     agent->assignment.sdk_token = arena_cstr(agent->arena, str_of(token));
-    if (!agent->runner)
-        return;
-    struct buf *out = runner_out(agent->runner);
-    size_t begun = frame_begin(out);
-    struct json_writer w = JSON_WRITER(out);
+    _cleanup_buf_ struct buf out = BUF_INIT(TOKEN_MAX);
+    size_t begun = frame_begin(&out);
+    struct json_writer w = JSON_WRITER(&out);
     json_w_object(&w);
     json_w_pair_str(&w, "t", STR("token"));
     json_w_pair_str(&w, "token", str_of(token));
     json_w_object_end(&w);
-    frame_end(out, begun);
+    frame_end(&out, begun);
+    tell_all(agent, buf_str(&out));
 }
 
 static bool sdk_moved(const struct assignment *now, const struct assignment *fresh)
@@ -139,6 +152,27 @@ static bool sdk_moved(const struct assignment *now, const struct assignment *fre
     return !str_eq(str_of(now->sdk_url), str_of(fresh->sdk_url)) ||
            !str_eq(str_of(now->sdk_gate), str_of(fresh->sdk_gate)) ||
            !str_eq(now->sdk_certificate.text, fresh->sdk_certificate.text);
+}
+
+// Threads of the runner that are too many are just not given work.
+static void on_concurrency(void *arg, int64_t concurrency)
+{
+    struct agent *agent = arg;
+    if (concurrency < 1 || concurrency > CONCURRENCY_MOST ||
+        concurrency == agent->assignment.concurrency)
+        return;
+    log_info(agent->log, "agent", "concurrency is %lld from now on", (long long)concurrency);
+    agent->assignment.concurrency = concurrency;
+    if (!agent->runner)
+        return;
+    struct buf *out = runner_out(agent->runner);
+    size_t begun = frame_begin(out);
+    struct json_writer w = JSON_WRITER(out);
+    json_w_object(&w);
+    json_w_pair_str(&w, "t", STR("settings"));
+    json_w_pair_int(&w, "concurrency", concurrency);
+    json_w_object_end(&w);
+    frame_end(out, begun);
 }
 
 // Greeted again by a server that had forgotten us: the runner goes on with the assignment that it
@@ -150,6 +184,8 @@ static void take_session(struct agent *agent, const struct assignment *fresh)
     if (fresh->sdk_token && (!agent->assignment.sdk_token ||
                              strcmp(fresh->sdk_token, agent->assignment.sdk_token) != 0))
         tell_token(agent, fresh->sdk_token);
+    if (!fresh->keep && fresh->dynamic_concurrency)
+        on_concurrency(agent, fresh->concurrency);
     if (!fresh->keep && sdk_moved(&agent->assignment, fresh))
         reload(agent);  // dtlpy in the runner would go on calling where nobody is
 }
@@ -253,6 +289,8 @@ static void close_agent(struct agent *agent)
     agent->http = NULL;
     sdk_proxy_stop(agent->proxy);
     agent->proxy = NULL;
+    nursery_free(agent->nursery);
+    agent->nursery = NULL;
     uv_close((uv_handle_t *)&agent->turn, NULL);
     uv_close((uv_handle_t *)&agent->on_quit, NULL);
     loop_stop(agent->loop);
@@ -268,6 +306,11 @@ static void tell_runner_to_stop(struct agent *agent)
     frame_end(out, begun);
 }
 
+size_t agent_in_runner(const struct agent *agent)
+{
+    return agent->nursery ? agent->busy : slots_in_runner(&agent->slots);
+}
+
 // Brings a runner that takes no more work to its end, politely when nothing hangs in it.
 static void end_runner(struct agent *agent, int64_t deadline)
 {
@@ -276,6 +319,8 @@ static void end_runner(struct agent *agent, int64_t deadline)
         return;
     if (agent->slots.count[SLOT_RUNNING] > 0 && now < deadline)
         return;
+    if (agent->nursery)
+        processes_kill(agent);
     if (slots_in_runner(&agent->slots) > 0)
         kill_runner(agent);
     else if (!agent->stop_sent)
@@ -295,7 +340,7 @@ static bool move_on(struct agent *agent)
     case LIFE_RELOADING: end_runner(agent, agent->replace_deadline); return false;
     case LIFE_DRAINING:
         end_runner(agent, INT64_MAX);
-        if (!agent->runner && link_settled(agent->link))
+        if (!agent->runner && agent->slots.count[SLOT_RUNNING] == 0 && link_settled(agent->link))
             agent_leave(agent, AGENT_EXIT_TOLD);
         return false;
     case LIFE_LEAVING: break;
@@ -320,6 +365,12 @@ static void on_turn(uv_prepare_t *handle)
     }
     if (agent->runner)
         runner_flush(agent->runner);
+    if (agent->nursery) {
+        nursery_pause_output(agent->nursery, crowded);
+        processes_ask(agent);
+        nursery_flush(agent->nursery);
+    }
+    link_set_concurrency(agent->link, agent->assigned ? agent->assignment.concurrency : 0);
     link_set_capacity(agent->link, work_capacity(agent), work_result_soon(agent));
     link_set_logs(agent->link, log_sender_stored(agent->logs));
     link_flush(agent->link);
@@ -330,8 +381,10 @@ static void on_tick(void *arg)
 {
     struct agent *agent = arg;
     work_watch(agent);
+    processes_watch(agent);
     bool quiet = agent->life == LIFE_STARTING || agent->life == LIFE_READY;
-    if (!quiet || slots_held(&agent->slots) > 0 || agent->slots.count[SLOT_ABANDONED] > 0)
+    if (!quiet || slots_held(&agent->slots) > 0 || agent->slots.count[SLOT_ABANDONED] > 0 ||
+        agent->busy > 0 || agent->module_threads > 0 || agent->ask_after > agent_now(agent))
         return;
     loop_timer_cancel(agent->tick);
     agent->tick = NULL;
@@ -374,6 +427,7 @@ static void open_agent(struct agent *agent)
                                .on_terminate = work_terminate,
                                .on_drop = work_drop,
                                .on_command = on_command,
+                               .on_concurrency = on_concurrency,
                                .on_token = on_token,
                                .on_answered = on_answered,
                                .on_refused = on_refused,
@@ -411,12 +465,14 @@ int agent_run(const struct agent_spec *spec, struct log *log)
     agent->mean_us = -1;
     agent->last_words = BUF_INIT(WORDS_MAX);
     slots_init(&agent->slots);
+    credit_init(&agent->credit);
     open_agent(agent);
     link_hello(agent->link);
     loop_run(agent->loop);
     loop_free(agent->loop);
     int exit_code = agent->exit_code;
     slots_deinit(&agent->slots);
+    credit_deinit(&agent->credit);
     buf_deinit(&agent->last_words);
     arena_free(agent->arena);
     redactor_free(agent->redactor);

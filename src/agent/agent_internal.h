@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shared by the files of agent/agent: agent.c is its life, agent_start.c the way to a ready runner,
-// agent_runner.c the runner's words, agent_work.c the executions.
+// agent_runner.c the runner's words, agent_work.c the executions, agent_processes.c their processes
+// where they have some.
 #ifndef DROVER_AGENT_AGENT_INTERNAL_H
 #define DROVER_AGENT_AGENT_INTERNAL_H
 
@@ -8,8 +9,10 @@
 
 #include "agent/agent.h"
 #include "agent/assignment.h"
+#include "agent/credit.h"
 #include "agent/link.h"
 #include "agent/log_sender.h"
+#include "agent/nursery.h"
 #include "agent/runner_process.h"
 #include "agent/sdk_proxy.h"
 #include "agent/slots.h"
@@ -74,9 +77,15 @@ struct agent {
 
     int64_t runs;            // executions that were begun, to tell them apart
     int64_t mean_us;         // of recent executions; -1: none yet
-    int64_t credit_out;      // bytes of log frames of this runner that are not stored yet
-    int64_t credit_stale;    // the same of runners that have ended
+    struct credit credit;    // bytes of log frames that are not stored yet; runners are below 0
+    int64_t credit_owner;    // the present runner
+    int64_t credit_out;      // its bytes
     int64_t credit_to_give;  // stored, not yet given back
+
+    struct nursery *nursery;  // with runExecutionAsProcess
+    size_t busy;              // processes that were given an execution
+    int64_t module_threads;   // so many threads of the module keep it from being forked; 0: none
+    int64_t ask_after;        // mono ms: no process is asked for before, because of a failure
 };
 
 static inline int64_t agent_now(const struct agent *agent) { return clock_mono(agent->clock); }
@@ -90,21 +99,30 @@ void agent_stop(struct agent *agent);
 void agent_replace_runner(struct agent *agent, const char *why, int64_t grace_ms);
 void agent_watch(struct agent *agent);  // ticks are needed from now on
 
+size_t agent_in_runner(const struct agent *agent);  // executions of which something still runs
+
 // agent_start.c
 void agent_prepare(struct agent *agent);  // code → environment → runner
 void agent_cancel_preparing(struct agent *agent);
 void agent_start_runner(struct agent *agent);
+void agent_write_load(struct agent *agent, const char *mode, struct buf *out);
 void agent_loading_over(struct agent *agent);
 void agent_system_line(struct agent *agent, const char *level, struct str message);
 
 // agent_runner.c
-// The same JSON without the service's secrets: itself, or in out.
+// The same JSON, or text, without the service's secrets: itself, or in out.
 struct json agent_redacted(const struct agent *agent, struct json value, struct buf *out);
+struct str agent_redacted_text(const struct agent *agent, struct str text, struct buf *out);
 void agent_on_frame(void *arg, struct str type, struct json frame);
 bool agent_on_bad_frame(void *arg, struct str text, const char *why);
 void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t run);
 int64_t agent_whose_output(void *arg);
 void agent_on_runner_exit(void *arg, int status, const char *broken);
+// from: the process that says it; NULL: the runner.
+void agent_take_log(struct agent *agent, struct json frame, struct worker *from);
+bool agent_bad_frame(struct agent *agent, struct str text, const char *why, struct worker *from);
+void agent_output_line(struct agent *agent, struct str line, bool from_stderr, struct slot *slot);
+bool agent_was_too_large(struct agent *agent, int status);
 void agent_on_stored(void *arg, int64_t credit);
 void agent_give_credit(struct agent *agent);
 
@@ -112,10 +130,16 @@ void agent_give_credit(struct agent *agent);
 void work_take(void *arg, struct json execution, int64_t lease_basis);
 void work_terminate(void *arg, struct str id);
 void work_drop(void *arg, struct str id, int64_t fence);
-void work_result(struct agent *agent, struct json frame);
+void work_result(struct agent *agent, struct json frame, struct worker *from);
 // A result of which only the beginning is JSON. False: it does not say whose it is.
-bool work_broken_result(struct agent *agent, struct json beginning, const char *why);
-void work_progress(struct agent *agent, struct json frame);
+bool work_broken_result(struct agent *agent, struct json beginning, const char *why,
+                        struct worker *from);
+void work_progress(struct agent *agent, struct json frame, struct worker *from);
+// A running one has failed; usage: members of JSON, or none.
+void work_fail(struct agent *agent, struct slot *slot, const char *type, const char *message,
+               struct str usage);
+// What becomes of one that was ended from outside.
+void work_report_given_up(struct agent *agent, struct slot *slot, struct str usage);
 void work_start_queued(struct agent *agent);
 void work_return_queued(struct agent *agent);
 void work_return_running(struct agent *agent);  // after the runner's end
@@ -123,5 +147,18 @@ void work_lose_running(struct agent *agent, const char *reason);
 void work_watch(struct agent *agent);  // timeouts, and those who do not end
 int64_t work_capacity(const struct agent *agent);
 bool work_result_soon(const struct agent *agent);  // what runs takes less than a pause does
+
+// agent_processes.c
+void processes_start(struct agent *agent);  // before the runner is started
+void processes_runner_is(struct agent *agent, struct runner *runner);  // NULL: it has ended
+void processes_ready(struct agent *agent);                             // the runner is
+void processes_ask(struct agent *agent);  // for as many as may be needed soon; once a turn
+struct worker *processes_idle(const struct agent *agent);  // one that may begin, or NULL
+void processes_begin(struct agent *agent, struct worker *worker);
+void processes_watch(struct agent *agent);  // those that are late; once a tick
+void processes_stop_idle(struct agent *agent);
+void processes_kill(struct agent *agent);                    // all
+void processes_tell(struct agent *agent, struct str frame);  // to each one, with its length
+void processes_stored(struct agent *agent, int64_t owner, int64_t bytes);
 
 #endif

@@ -24,6 +24,11 @@ struct json agent_redacted(const struct agent *agent, struct json value, struct 
     return redact_json(agent->redactor, value.text, out) ? json_of(buf_str(out)) : value;
 }
 
+struct str agent_redacted_text(const struct agent *agent, struct str text, struct buf *out)
+{
+    return redact_text(agent->redactor, text, out) ? buf_str(out) : text;
+}
+
 // ── frames ───────────────────────────────────────────────────────────────────────────────────
 
 static bool is_last(const struct log_line *line)
@@ -33,22 +38,37 @@ static bool is_last(const struct log_line *line)
 
 // Whose line it is: NULL also for one that was ended from outside, whose thread still says
 // something. Its last line waits for what came through the pipes.
-static struct slot *owner_of(struct agent *agent, const struct log_line *line)
+static struct slot *owner_of(struct agent *agent, const struct log_line *line, struct worker *from)
 {
     struct str id = line->raw_execution;
     if (id.len < 2)
         return NULL;
     struct slot *slot = slots_find(&agent->slots, (struct str){id.at + 1, id.len - 2});
-    if (!slot || slot->state != SLOT_RUNNING)
+    if (!slot || slot->state != SLOT_RUNNING || slot->worker != from)
         return NULL;
-    if (is_last(line))
+    if (is_last(line) && from)
+        worker_end_output(from);
+    else if (is_last(line))
         runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
     else
         slot->has_log = true;
     return slot;
 }
 
-static void take_log(struct agent *agent, struct json frame)
+// Lines on their way to the server cost their writer credit; one that overdraws it does not keep
+// the rules.
+static void charge(struct agent *agent, struct worker *from, int64_t bytes)
+{
+    int64_t *out = from ? &from->credit_out : &agent->credit_out;
+    *out += bytes;
+    credit_add(&agent->credit, from ? from->number : agent->credit_owner, bytes);
+    if (*out > CREDIT_MOST && from)
+        worker_kill(from);
+    else if (*out > CREDIT_MOST)
+        runner_kill(agent->runner);
+}
+
+void agent_take_log(struct agent *agent, struct json frame, struct worker *from)
 {
     struct log_line line = {.credit = (int64_t)frame.text.len, .level = "INFO"};
     _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
@@ -67,17 +87,19 @@ static void take_log(struct agent *agent, struct json frame)
         else if (str_is(key, "message") && json_is(value, JSON_STRING))
             line.raw_message = value.text;
     }
-    const struct slot *owner = line.raw_execution.len > 0 ? owner_of(agent, &line) : NULL;
+    const struct slot *owner = line.raw_execution.len > 0 ? owner_of(agent, &line, from) : NULL;
     if (!owner)
         line.raw_execution = line.raw_function = STR_NONE;
-    agent->credit_out += line.credit;
-    if (agent->credit_out > CREDIT_MOST)
-        runner_kill(agent->runner);
     // The last line of a log without others is left out: whoever reads such a log is given it.
-    if (owner && !owner->has_log && is_last(&line))
-        agent_on_stored(agent, line.credit);
-    else
-        log_sender_add(agent->logs, &line);
+    if (owner && !owner->has_log && is_last(&line)) {
+        if (from)
+            from->credit_to_give += line.credit;
+        else
+            agent->credit_to_give += line.credit;
+        return;
+    }
+    charge(agent, from, line.credit);
+    log_sender_add(agent->logs, &line);
 }
 
 static void take_ready(struct agent *agent, struct json frame)
@@ -88,6 +110,8 @@ static void take_ready(struct agent *agent, struct json frame)
     agent->runner_ready = true;
     agent->ready_at = agent_now(agent);
     agent->deaths_before_ready = 0;
+    if (agent->nursery)
+        processes_ready(agent);
     if (agent->life == LIFE_STARTING) {
         agent_set_phase(agent, "");
         agent_enter(agent, LIFE_READY);
@@ -121,11 +145,11 @@ void agent_on_frame(void *arg, struct str type, struct json frame)
 {
     struct agent *agent = arg;
     if (str_is(type, "result"))
-        work_result(agent, frame);
+        work_result(agent, frame, NULL);
     else if (str_is(type, "log"))
-        take_log(agent, frame);
+        agent_take_log(agent, frame, NULL);
     else if (str_is(type, "progress"))
-        work_progress(agent, frame);
+        work_progress(agent, frame, NULL);
     else if (str_is(type, "ready"))
         take_ready(agent, frame);
     else if (str_is(type, "failed"))
@@ -136,9 +160,8 @@ void agent_on_frame(void *arg, struct str type, struct json frame)
 
 // A frame that is not JSON may still say in its first members whose result it is; then only that
 // execution suffers.
-bool agent_on_bad_frame(void *arg, struct str text, const char *why)
+bool agent_bad_frame(struct agent *agent, struct str text, const char *why, struct worker *from)
 {
-    struct agent *agent = arg;
     _cleanup_buf_ struct buf head = BUF_INIT(BEGINNING_BYTES + 1);
     for (size_t i = 0; i < text.len && i < BEGINNING_BYTES; i++) {
         struct json frame, type;
@@ -149,10 +172,15 @@ bool agent_on_bad_frame(void *arg, struct str text, const char *why)
         buf_add(&head, text.at, i);
         buf_add_char(&head, '}');
         if (json_parse(buf_str(&head), 0, &frame, &err) == 0 && json_get(frame, "t", &type) &&
-            str_is(type.text, "\"result\"") && work_broken_result(agent, frame, why))
+            str_is(type.text, "\"result\"") && work_broken_result(agent, frame, why, from))
             return true;
     }
     return false;
+}
+
+bool agent_on_bad_frame(void *arg, struct str text, const char *why)
+{
+    return agent_bad_frame(arg, text, why, NULL);
 }
 
 // Output that does not come through the runner's own logging (from C code, or a program): whose it
@@ -174,19 +202,9 @@ static struct slot *slot_of_run(const struct agent *agent, int64_t run)
     return NULL;
 }
 
-void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t run)
+// A line without secrets.
+static void output_line(struct agent *agent, struct str line, bool from_stderr, struct slot *slot)
 {
-    struct agent *agent = arg;
-    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
-    if (redact_text(agent->redactor, line, &clean))
-        line = buf_str(&clean);
-    if (from_stderr) {
-        buf_add_str(&agent->last_words, line);
-        buf_add_char(&agent->last_words, '\n');
-        if (agent->last_words.len > LAST_WORDS_BYTES)
-            buf_drop_front(&agent->last_words, agent->last_words.len - LAST_WORDS_BYTES);
-    }
-    struct slot *slot = slot_of_run(agent, run);
     if (slot)
         slot->has_log = true;
     struct log_line out = {.at = clock_wall(agent->clock),
@@ -197,30 +215,67 @@ void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t 
     log_sender_add(agent->logs, &out);
 }
 
+void agent_on_runner_line(void *arg, struct str line, bool from_stderr, int64_t run)
+{
+    struct agent *agent = arg;
+    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
+    line = agent_redacted_text(agent, line, &clean);
+    if (from_stderr) {
+        buf_add_str(&agent->last_words, line);
+        buf_add_char(&agent->last_words, '\n');
+        if (agent->last_words.len > LAST_WORDS_BYTES)
+            buf_drop_front(&agent->last_words, agent->last_words.len - LAST_WORDS_BYTES);
+    }
+    output_line(agent, line, from_stderr, slot_of_run(agent, run));
+}
+
+void agent_output_line(struct agent *agent, struct str line, bool from_stderr, struct slot *slot)
+{
+    _cleanup_buf_ struct buf clean = BUF_INIT(SIZE_MAX);
+    output_line(agent, agent_redacted_text(agent, line, &clean), from_stderr, slot);
+}
+
 // ── credit for log frames ────────────────────────────────────────────────────────────────────
+
+static void on_stored_of(void *arg, int64_t owner, int64_t bytes)
+{
+    struct agent *agent = arg;
+    if (owner > 0) {
+        processes_stored(agent, owner, bytes);
+    } else if (owner == agent->credit_owner) {
+        agent->credit_out -= bytes;
+        agent->credit_to_give += bytes;
+    }
+}
 
 void agent_on_stored(void *arg, int64_t credit)
 {
     struct agent *agent = arg;
-    int64_t stale = credit < agent->credit_stale ? credit : agent->credit_stale;
-    agent->credit_stale -= stale;
-    agent->credit_out -= credit - stale;
-    agent->credit_to_give += credit - stale;
+    credit_stored(&agent->credit, credit, on_stored_of, agent);
 }
 
-void agent_give_credit(struct agent *agent)
+static void give(struct buf *out, int64_t *bytes)
 {
-    if (!agent->runner || agent->credit_to_give < CREDIT_STEP)
+    if (*bytes < CREDIT_STEP)
         return;
-    struct buf *out = runner_out(agent->runner);
     size_t begun = frame_begin(out);
     struct json_writer w = JSON_WRITER(out);
     json_w_object(&w);
     json_w_pair_str(&w, "t", STR("credit"));
-    json_w_pair_int(&w, "bytes", agent->credit_to_give);
+    json_w_pair_int(&w, "bytes", *bytes);
     json_w_object_end(&w);
     frame_end(out, begun);
-    agent->credit_to_give = 0;
+    *bytes = 0;
+}
+
+void agent_give_credit(struct agent *agent)
+{
+    if (agent->runner)
+        give(runner_out(agent->runner), &agent->credit_to_give);
+    if (!agent->nursery)
+        return;
+    for (struct worker *at = NULL; (at = nursery_next(agent->nursery, at));)
+        give(worker_out(at), &at->credit_to_give);
 }
 
 // ── its end ──────────────────────────────────────────────────────────────────────────────────
@@ -262,7 +317,7 @@ static void died_unexpectedly(struct agent *agent, const char *reason, bool was_
 }
 
 // With cgroups v1 the kernel kills the runner alone; with v2 the whole replica goes at once.
-static bool was_too_large(struct agent *agent, int status)
+bool agent_was_too_large(struct agent *agent, int status)
 {
     int64_t before = agent->memory_kills;
     agent->memory_kills = memory_limit_kills(agent->spec->folder);
@@ -276,15 +331,17 @@ void agent_on_runner_exit(void *arg, int status, const char *broken)
     agent_loading_over(agent);
     agent->runner = NULL;
     agent->runner_ready = agent->output_paused = false;
-    agent->credit_stale += agent->credit_out;
+    agent->credit_owner--;
     agent->credit_out = agent->credit_to_give = 0;
     char how[96], reason[360];
     child_describe(status, how, sizeof(how));
-    if (was_too_large(agent, status))
+    if (agent_was_too_large(agent, status))
         broken = "it used more memory than its pod type has (runtime.podType)";
     snprintf(reason, sizeof(reason), "the runner ended: %s%s%s", how, broken ? "; " : "",
              broken ? broken : "");
-    if (agent->life == LIFE_LEAVING)
+    if (agent->nursery)
+        processes_runner_is(agent, NULL);  // executions go on in their processes
+    else if (agent->life == LIFE_LEAVING)
         work_return_running(agent);
     else
         work_lose_running(agent,

@@ -3,6 +3,7 @@
 #include "agent/agent_internal.h"
 #include "agent/code.h"
 #include "agent/environment.h"
+#include "agent/memory_limit.h"
 #include "agent/runner_choice.h"
 #include "agent/runner_setup.h"
 
@@ -69,43 +70,68 @@ static void on_loading_late(void *arg)
     fail(agent, "init", &err);
 }
 
+static struct runner_setup setup_of(const struct agent *agent)
+{
+    return (struct runner_setup){.assignment = &agent->assignment,
+                                 .folder = agent->spec->folder,
+                                 .code = agent->code,
+                                 .python = agent->python,
+                                 .base_python = agent->spec->python,
+                                 .replica_id = agent->spec->replica_id,
+                                 .proxy = agent->proxy};
+}
+
+void agent_write_load(struct agent *agent, const char *mode, struct buf *out)
+{
+    const struct runner_setup setup = setup_of(agent);
+    runner_setup_load(&setup, mode, out);
+}
+
 void agent_start_runner(struct agent *agent)
 {
     _cleanup_arena_ struct arena *arena = arena_new();
-    const struct runner_setup setup = {.assignment = &agent->assignment,
-                                       .folder = agent->spec->folder,
-                                       .code = agent->code,
-                                       .python = agent->python,
-                                       .base_python = agent->spec->python,
-                                       .replica_id = agent->spec->replica_id,
-                                       .proxy = agent->proxy};
+    const struct runner_setup setup = setup_of(agent);
+    const struct assignment *assignment = &agent->assignment;
     const struct runner_programs programs = {agent->spec->runner, agent->python, agent->spec->node};
-    struct runner_config config = {
-        .loop = agent->loop,
-        .argv = runner_choice_program(&agent->assignment, &programs, arena),
-        .env = runner_setup_env(&setup, arena),
-        .folder = agent->code,
-        .line_bytes = (size_t)agent->assignment.log_line_bytes,
-        .on_frame = agent_on_frame,
-        .on_bad_frame = agent_on_bad_frame,
-        .on_line = agent_on_runner_line,
-        .whose = agent_whose_output,
-        .on_exit = agent_on_runner_exit,
-        .arg = agent};
+    bool nursery = assignment->run_as_process && !runner_makes_processes(assignment);
+    struct runner_config config = {.loop = agent->loop,
+                                   .argv = runner_choice_program(assignment, &programs, arena),
+                                   .env = runner_setup_env(&setup, arena),
+                                   .folder = agent->code,
+                                   .nursery = nursery,
+                                   .line_bytes = (size_t)assignment->log_line_bytes,
+                                   .on_frame = agent_on_frame,
+                                   .on_bad_frame = agent_on_bad_frame,
+                                   .on_line = agent_on_runner_line,
+                                   .whose = agent_whose_output,
+                                   .on_exit = agent_on_runner_exit,
+                                   .arg = agent};
     struct err err = ERR_INIT;
     on_phase(agent, "starting the runner");
     buf_clear(&agent->last_words);
     agent->stop_sent = agent->kill_sent = agent->runner_ready = false;
+    if (assignment->run_as_process)
+        memory_limit_one(agent->spec->folder);
+    if (nursery) {
+        processes_start(agent);
+    } else {
+        nursery_free(agent->nursery);
+        agent->nursery = NULL;
+    }
     agent->runner = runner_start(&config, &err);
     if (!agent->runner) {
-        runner_choice_explain(&agent->assignment, &err);
+        runner_choice_explain(assignment, &err);
         fail(agent, "internal", &err);
         return;
     }
-    int64_t limit_s = agent->assignment.execution_timeout_s;
+    agent->credit_owner--;
+    if (agent->nursery)
+        processes_runner_is(agent, agent->runner);
+    int64_t limit_s = assignment->execution_timeout_s;
     if (limit_s > 0 && limit_s < INT64_MAX / 4000)
         agent->loading = loop_timer_start(agent->loop, limit_s * 1000, 0, on_loading_late, agent);
-    runner_setup_load(&setup, runner_out(agent->runner));
+    runner_setup_load(&setup, assignment->run_as_process ? "processes" : "threads",
+                      runner_out(agent->runner));
 }
 
 // ── preparing ────────────────────────────────────────────────────────────────────────────────

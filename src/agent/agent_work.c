@@ -20,6 +20,7 @@
 #define WAIT_MOST_MS   250         // a prefetched one that waits longer goes back
 #define REPORTS_LEAST  16          // and so many more reports on their way do not count as held
 #define PROGRESS_TEXTS (1u << 20)  // bytes of a progress beside its output
+#define END_MS         5000        // from a process's SIGKILL to the news of its end
 #define CANCEL_GRACE   30000       // ms, for a service that says no drain time
 
 // ── in ───────────────────────────────────────────────────────────────────────────────────────
@@ -88,16 +89,24 @@ static void write_invoke(struct buf *buf, const struct delivery *delivery)
 static bool has_room(const struct agent *agent)
 {
     return agent->life == LIFE_READY && agent->runner_ready &&
-           (int64_t)slots_in_runner(&agent->slots) < agent->assignment.concurrency;
+           (int64_t)agent_in_runner(agent) < agent->assignment.concurrency &&
+           (!agent->nursery || processes_idle(agent));
 }
 
-static void mark_started(struct agent *agent, struct slot *slot)
+// Where its frame is to go, once has_room has said that there is a place.
+static struct buf *begin(struct agent *agent, struct slot *slot)
 {
+    struct worker *worker = agent->nursery ? processes_idle(agent) : NULL;
     slot->runner_fence = slot->fence;
     slot->run = ++agent->runs;
     slot->started_us = (int64_t)(uv_hrtime() / 1000);
     slot->deadline = slot->timeout_ms > 0 ? agent_now(agent) + slot->timeout_ms : INT64_MAX;
     slots_move(&agent->slots, slot, SLOT_RUNNING);
+    if (!worker)
+        return runner_out(agent->runner);
+    slot->worker = worker;
+    processes_begin(agent, worker);
+    return worker_out(worker);
 }
 
 static void give_back(struct agent *agent, struct slot *slot)
@@ -148,8 +157,7 @@ void work_take(void *arg, struct json execution, int64_t lease_basis)
     slot->timeout_ms = timeout_s < INT64_MAX / 4000 ? timeout_s * 1000 : 0;
     agent_watch(agent);
     if (has_room(agent) && agent->slots.count[SLOT_QUEUED] == 1) {
-        write_invoke(runner_out(agent->runner), &delivery);
-        mark_started(agent, slot);
+        write_invoke(begin(agent, slot), &delivery);
     } else if (agent->life == LIFE_READY) {
         write_invoke(&slot->text, &delivery);
     } else {
@@ -163,9 +171,8 @@ void work_start_queued(struct agent *agent)
         struct slot *slot = slots_first(&agent->slots, SLOT_QUEUED);
         if (!slot || !link_lease_fresh(agent->link, slot))
             return;
-        buf_add_str(runner_out(agent->runner), buf_str(&slot->text));
+        buf_add_str(begin(agent, slot), buf_str(&slot->text));
         buf_clear(&slot->text);
-        mark_started(agent, slot);
     }
 }
 
@@ -209,7 +216,7 @@ static void tell_result(struct agent *agent, struct slot *slot)
 struct outcome {
     struct str id;
     int64_t fence;
-    struct json status, output, error, started_at, ended_at, percent, message;
+    struct json status, output, error, started_at, ended_at, percent, message, usage;
 };
 
 static bool read_outcome(struct json frame, struct outcome *out)
@@ -236,12 +243,24 @@ static bool read_outcome(struct json frame, struct outcome *out)
             out->percent = value;
         else if (str_is(key, "message"))
             out->message = value;
+        else if (str_is(key, "usage") && json_is(value, JSON_OBJECT))
+            out->usage = value;
     }
     return out->id.len > 0;
 }
 
+// Whose frame it is; nobody can speak for what runs elsewhere.
+static struct slot *slot_of(struct agent *agent, struct json frame, const struct worker *from,
+                            struct outcome *out)
+{
+    struct slot *slot = read_outcome(frame, out)
+                            ? slots_find_in_runner(&agent->slots, out->id, out->fence)
+                            : NULL;
+    return slot && slot->worker == from ? slot : NULL;
+}
+
 static void set_failed(struct agent *agent, struct slot *slot, const char *type,
-                       const char *message)
+                       const char *message, struct str usage)
 {
     buf_clear(&slot->text);
     struct json_writer w = JSON_WRITER(&slot->text);
@@ -259,6 +278,8 @@ static void set_failed(struct agent *agent, struct slot *slot, const char *type,
     if (slot->started_us > 0)
         json_w_pair_int(&w, "startedAt", now - ran_ms);
     json_w_pair_int(&w, "endedAt", now);
+    if (usage.len > 0)
+        json_w_pair_raw(&w, "usage", usage);
     slot->news = NEWS_RESULT;
 }
 
@@ -282,6 +303,8 @@ static void write_outcome(struct slot *slot, const struct outcome *outcome)
         json_w_pair_raw(&w, "startedAt", outcome->started_at.text);
     if (outcome->ended_at.text.len > 0)
         json_w_pair_raw(&w, "endedAt", outcome->ended_at.text);
+    if (outcome->usage.text.len > 0)
+        json_w_pair_raw(&w, "usage", outcome->usage.text);
     slot->news = NEWS_RESULT;
 }
 
@@ -291,12 +314,10 @@ static void note_duration(struct agent *agent, const struct slot *slot)
     agent->mean_us = agent->mean_us < 0 ? took : agent->mean_us + (took - agent->mean_us) / 8;
 }
 
-void work_result(struct agent *agent, struct json frame)
+void work_result(struct agent *agent, struct json frame, struct worker *from)
 {
     struct outcome outcome;
-    struct slot *slot = read_outcome(frame, &outcome)
-                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
-                            : NULL;
+    struct slot *slot = slot_of(agent, frame, from, &outcome);
     if (!slot) {
         log_warn(agent->log, "agent", "the runner reported an execution that it was not given");
         return;
@@ -313,19 +334,18 @@ void work_result(struct agent *agent, struct json frame)
         char message[160];
         snprintf(message, sizeof(message), "the output has %zu bytes; at most %lld are kept", size,
                  (long long)agent->assignment.output_bytes);
-        set_failed(agent, slot, "OutputTooLarge", message);
+        set_failed(agent, slot, "OutputTooLarge", message, outcome.usage.text);
     } else {
         write_outcome(slot, &outcome);
     }
     tell_result(agent, slot);
 }
 
-bool work_broken_result(struct agent *agent, struct json beginning, const char *why)
+bool work_broken_result(struct agent *agent, struct json beginning, const char *why,
+                        struct worker *from)
 {
     struct outcome outcome;
-    struct slot *slot = read_outcome(beginning, &outcome)
-                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
-                            : NULL;
+    struct slot *slot = slot_of(agent, beginning, from, &outcome);
     if (!slot)
         return false;
     log_warn(agent->log, "agent", "a result of the runner is not JSON: %s", why);
@@ -335,7 +355,7 @@ bool work_broken_result(struct agent *agent, struct json beginning, const char *
     }
     char message[300];
     snprintf(message, sizeof(message), "the runner sent a result that is not JSON: %.220s", why);
-    set_failed(agent, slot, "RunnerError", message);
+    set_failed(agent, slot, "RunnerError", message, STR_NONE);
     tell_result(agent, slot);
     return true;
 }
@@ -351,12 +371,10 @@ static void log_line(struct agent *agent, struct slot *slot, const char *level, 
     log_sender_add(agent->logs, &line);
 }
 
-void work_progress(struct agent *agent, struct json frame)
+void work_progress(struct agent *agent, struct json frame, struct worker *from)
 {
     struct outcome outcome;
-    struct slot *slot = read_outcome(frame, &outcome)
-                            ? slots_find_in_runner(&agent->slots, outcome.id, outcome.fence)
-                            : NULL;
+    struct slot *slot = slot_of(agent, frame, from, &outcome);
     if (!slot || slot->state != SLOT_RUNNING)
         return;
     _cleanup_buf_ struct buf members = BUF_INIT(PROGRESS_TEXTS +
@@ -382,7 +400,7 @@ void work_progress(struct agent *agent, struct json frame)
 
 static void send_about(struct agent *agent, const struct slot *slot, const char *type)
 {
-    struct buf *out = runner_out(agent->runner);
+    struct buf *out = slot->worker ? worker_out(slot->worker) : runner_out(agent->runner);
     size_t begun = frame_begin(out);
     struct json_writer w = JSON_WRITER(out);
     json_w_object(&w);
@@ -395,7 +413,7 @@ static void send_about(struct agent *agent, const struct slot *slot, const char 
 
 static void send_cancel(struct agent *agent, struct slot *slot)
 {
-    if (!agent->runner || slot->cancelled)
+    if ((!agent->runner && !slot->worker) || slot->cancelled)
         return;
     slot->cancelled = true;
     send_about(agent, slot, "cancel");
@@ -413,7 +431,16 @@ static void log_end(struct agent *agent, struct slot *slot, const char *why)
     log_line(agent, slot, "INFO", EXECUTION_LAST_LINE);
 }
 
-static void report_terminated(struct agent *agent, struct slot *slot, const char *why)
+void work_fail(struct agent *agent, struct slot *slot, const char *type, const char *message,
+               struct str usage)
+{
+    log_end(agent, slot, message);
+    set_failed(agent, slot, type, message, usage);
+    tell_result(agent, slot);
+}
+
+static void report_terminated(struct agent *agent, struct slot *slot, const char *why,
+                              struct str usage)
 {
     log_end(agent, slot, why);
     buf_clear(&slot->text);
@@ -422,6 +449,8 @@ static void report_terminated(struct agent *agent, struct slot *slot, const char
     json_w_pair_str(&w, "status", STR("terminated"));
     json_w_pair_str(&w, "message", str_of(why));
     json_w_pair_int(&w, "endedAt", clock_wall(agent->clock));
+    if (usage.len > 0)
+        json_w_pair_raw(&w, "usage", usage);
     slot->news = NEWS_RESULT;
     tell_result(agent, slot);
 }
@@ -433,7 +462,7 @@ void work_terminate(void *arg, struct str id)
     if (!slot)
         return;
     if (slot->state == SLOT_QUEUED) {
-        report_terminated(agent, slot, "terminated before it ran");
+        report_terminated(agent, slot, "terminated before it ran", STR_NONE);
     } else if (slot->state == SLOT_RUNNING && !slot->cancelled) {
         send_cancel(agent, slot);
         int64_t limit = agent_now(agent) + grace_ms(agent);
@@ -448,7 +477,10 @@ void work_drop(void *arg, struct str id, int64_t fence)
     struct slot *slot = slots_find(&agent->slots, id);
     if (!slot || slot->fence != fence)
         return;
-    if (slot->state == SLOT_RUNNING) {
+    if (slot->state == SLOT_RUNNING && slot->worker) {
+        send_cancel(agent, slot);
+        slot->worker->deadline = agent_now(agent) + grace_ms(agent);
+    } else if (slot->state == SLOT_RUNNING) {
         send_cancel(agent, slot);
         slots_abandon(&agent->slots, slot, agent_now(agent) + grace_ms(agent));
     }
@@ -488,42 +520,59 @@ void work_lose_running(struct agent *agent, const char *reason)
 
 // ── watching ─────────────────────────────────────────────────────────────────────────────────
 
-// A runner that makes processes ends this one alone.
-static bool kill_process(struct agent *agent, struct slot *slot)
-{
-    if (!agent->runner || !runner_makes_processes(&agent->assignment))
-        return false;
-    send_about(agent, slot, "kill");
-    return true;
-}
-
-// A thread cannot be ended from outside: its execution is reported, and the runner is replaced.
-static void give_up(struct agent *agent, struct slot *slot)
+void work_report_given_up(struct agent *agent, struct slot *slot, struct str usage)
 {
     char why[200];
-    bool killed = kill_process(agent, slot);
-    if (!killed)
-        send_cancel(agent, slot);
-    if (agent->runner)
-        runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
-    slots_abandon(&agent->slots, slot, killed ? agent_now(agent) + KILL_MS : INT64_MAX);
     if (slot->terminating) {
         snprintf(why, sizeof(why), "terminated, but it did not end within %lld s (drainTime)",
                  (long long)(grace_ms(agent) / 1000));
-        report_terminated(agent, slot, why);
-        snprintf(why, sizeof(why), "a terminated execution did not end within %lld s",
-                 (long long)(grace_ms(agent) / 1000));
+        report_terminated(agent, slot, why, usage);
     } else {
         snprintf(why, sizeof(why),
                  "timeout: the execution ran longer than %lld s (executionTimeout)",
                  (long long)(slot->timeout_ms / 1000));
-        log_end(agent, slot, why);
-        set_failed(agent, slot, "TimeoutError", why);
-        tell_result(agent, slot);
-        snprintf(why, sizeof(why), "an execution was over its timeout");
+        work_fail(agent, slot, "TimeoutError", why, usage);
     }
-    if (!killed)
-        agent_replace_runner(agent, why, grace_ms(agent));
+}
+
+// A runner that makes processes ends this one alone; it is replaced should it fail to.
+static void give_up_process_of_runner(struct agent *agent, struct slot *slot)
+{
+    send_about(agent, slot, "kill");
+    runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
+    slots_abandon(&agent->slots, slot, agent_now(agent) + KILL_MS);
+    work_report_given_up(agent, slot, STR_NONE);
+}
+
+// A thread cannot be ended from outside: its execution is reported, and the runner is replaced.
+static void give_up_thread(struct agent *agent, struct slot *slot)
+{
+    char why[200] = "an execution was over its timeout";
+    if (slot->terminating)
+        snprintf(why, sizeof(why), "a terminated execution did not end within %lld s",
+                 (long long)(grace_ms(agent) / 1000));
+    send_cancel(agent, slot);
+    if (agent->runner)
+        runner_end_output(agent->runner, slot->run, slots_in_runner(&agent->slots) == 1);
+    slots_abandon(&agent->slots, slot, INT64_MAX);
+    work_report_given_up(agent, slot, STR_NONE);
+    agent_replace_runner(agent, why, grace_ms(agent));
+}
+
+// The report of a process of ours waits for its end, which says what it used, unless nobody tells.
+static void give_up(struct agent *agent, struct slot *slot)
+{
+    if (!slot->worker && agent->runner && runner_makes_processes(&agent->assignment)) {
+        give_up_process_of_runner(agent, slot);
+    } else if (!slot->worker) {
+        give_up_thread(agent, slot);
+    } else if (slot->given_up) {
+        work_report_given_up(agent, slot, STR_NONE);
+    } else {
+        slot->given_up = true;
+        slot->deadline = agent_now(agent) + END_MS;
+        worker_kill(slot->worker);
+    }
 }
 
 void work_watch(struct agent *agent)
@@ -542,7 +591,9 @@ void work_watch(struct agent *agent)
         agent_replace_runner(agent, "a dropped execution did not end", grace_ms(agent));
     }
     struct slot *oldest = slots_first(&agent->slots, SLOT_QUEUED);
-    if (oldest && now - oldest->arrived > WAIT_MOST_MS && !has_room(agent)) {
+    bool stuck = (int64_t)agent_in_runner(agent) >= agent->assignment.concurrency ||
+                 agent->ask_after > now;  // else a process for it is being made
+    if (oldest && now - oldest->arrived > WAIT_MOST_MS && !has_room(agent) && stuck) {
         // What runs now is long: others may have room sooner.
         work_return_queued(agent);
         agent->mean_us = SHORT_US * 4;

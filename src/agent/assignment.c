@@ -4,7 +4,6 @@
 #include <ctype.h>
 #include <string.h>
 
-#define CONCURRENCY_MOST   1000
 #define LEASE_LEAST_MS     100
 #define REQUIREMENTS_MOST  1000
 #define ENV_MOST           1000
@@ -127,6 +126,8 @@ static int parse_numbers(struct json all, struct assignment *out, struct err *er
     out->concurrency = whole(all, "concurrency", 0);
     if (out->concurrency < 1 || out->concurrency > CONCURRENCY_MOST)
         return err_field(err, "concurrency", "must be 1 to %d", CONCURRENCY_MOST);
+    (void)json_bool(member(member(out->service, "runtime"), "dynamicConcurrency"),
+                    &out->dynamic_concurrency);
     out->execution_timeout_s = whole(all, "executionTimeoutS", 0);
     int64_t drain_s = whole(out->service, "drainTime", -1);
     out->drain_ms = drain_s >= 0 && drain_s < (1 << 30) ? drain_s * 1000 : DRAIN_DEFAULT_MS;

@@ -13,6 +13,8 @@
 
 enum code_type { CODE_ITEM, CODE_GIT };
 
+#define CONCURRENCY_MOST 1000
+
 struct assignment_code {
     enum code_type type;
     const char *sha256;                        // item: 64 lower-case hex digits
@@ -29,6 +31,7 @@ struct assignment {  // texts and JSON live in the arena
     struct json service, package, project, module, init_params, limits;  // as they came
     struct assignment_code code;
     int64_t concurrency;
+    bool dynamic_concurrency;  // may change under way
     int64_t execution_timeout_s;
     int64_t drain_ms;
     bool run_as_process;

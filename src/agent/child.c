@@ -17,7 +17,8 @@
 #include "net/loop.h"
 
 #define CHUNK_BYTES  (16u << 10)
-#define DRAIN_CHUNKS 8    // more than a pipe holds
+#define DRAIN_CHUNKS 8  // more than a pipe holds
+#define SOCKETS      2
 #define LINGER_MS    500  // how long output may still come after the program's end
 
 struct child {
@@ -28,7 +29,7 @@ struct child {
     pid_t pid;  // 0 once reaped
     pid_t group;
     int status;
-    int channel;
+    int sockets[SOCKETS];  // our ends of channel and nursery; -1: none, or taken
     int open_pipes, open_handles;
     bool paused, told;
     char chunk[CHUNK_BYTES];
@@ -37,7 +38,8 @@ struct child {
 // What the two sides of the fork share: descriptors for the child, and the way to say why exec
 // failed.
 struct launch {
-    int out, err, channel, report;
+    int out, err, report;
+    int sockets[SOCKETS];  // for descriptors 3 and 4
     pid_t parent;
     const struct child_config *config;
 };
@@ -56,9 +58,8 @@ static void close_all(struct child *child)
             uv_close((uv_handle_t *)&child->pipes[i], on_handle_closed);
     uv_close((uv_handle_t *)&child->on_child, on_handle_closed);
     loop_timer_cancel(child->linger);
-    if (child->channel >= 0)
-        close(child->channel);
-    child->channel = -1;
+    for (int i = 0; i < SOCKETS; i++)
+        fd_close_at(&child->sockets[i]), child->sockets[i] = -1;
 }
 
 static void finish(struct child *child)
@@ -135,20 +136,26 @@ static _Noreturn void give_up(const struct launch *launch)
     _exit(127);
 }
 
-// The highest descriptor that exec keeps is 3 (the channel) or 2.
+// The highest descriptor that exec keeps is 4 (the nursery), 3 (the channel) or 2.
 static void place_descriptors(const struct launch *launch)
 {
     int null = open("/dev/null", O_RDONLY);
     // Copies above 3 first, so that placing one never overwrites another.
     int out = fcntl(launch->out, F_DUPFD_CLOEXEC, 10);
     int err = fcntl(launch->err, F_DUPFD_CLOEXEC, 10);
-    int channel = launch->channel >= 0 ? fcntl(launch->channel, F_DUPFD_CLOEXEC, 10) : -1;
-    if (null < 0 || out < 0 || err < 0 || (launch->channel >= 0 && channel < 0))
+    int sockets[SOCKETS];
+    for (int i = 0; i < SOCKETS; i++) {
+        sockets[i] = launch->sockets[i] < 0 ? -1 : fcntl(launch->sockets[i], F_DUPFD_CLOEXEC, 10);
+        if (launch->sockets[i] >= 0 && sockets[i] < 0)
+            give_up(launch);
+    }
+    if (null < 0 || out < 0 || err < 0)
         give_up(launch);
     if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
         give_up(launch);
-    if (channel >= 0 && dup2(channel, 3) < 0)
-        give_up(launch);
+    for (int i = 0; i < SOCKETS; i++)
+        if (sockets[i] >= 0 && dup2(sockets[i], 3 + i) < 0)
+            give_up(launch);
 }
 
 // Between fork and exec: only async-signal-safe calls.
@@ -184,19 +191,31 @@ static int make_pipe(int ends[2], struct err *err)
     return err_errno(err, ERR_DEPENDENCY, errno, "cannot make a pipe");
 }
 
+static int make_socket(int type, int ends[2], struct err *err)
+{
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) == 0)
+        return 0;
+    return err_errno(err, ERR_DEPENDENCY, errno, "cannot make a socket pair");
+}
+
 // Forks; gives the child's pid, and the reading ends of its output in ends[].
 static pid_t launch_child(struct child *child, int ends[2], struct err *err)
 {
-    int out[2] = {-1, -1}, error[2] = {-1, -1}, report[2] = {-1, -1}, channel[2] = {-1, -1};
+    int out[2] = {-1, -1}, error[2] = {-1, -1}, report[2] = {-1, -1};
+    int channel[2] = {-1, -1}, nursery[2] = {-1, -1};
     pid_t pid = -1;
     const struct child_config *config = &child->config;
     if (make_pipe(out, err) || make_pipe(error, err) || make_pipe(report, err))
         goto close_ends;
-    if (config->channel && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel) != 0) {
-        err_errno(err, ERR_DEPENDENCY, errno, "cannot make a socket pair");
+    if ((config->channel && make_socket(SOCK_STREAM, channel, err)) ||
+        (config->nursery && make_socket(SOCK_SEQPACKET, nursery, err)))
         goto close_ends;
-    }
-    struct launch launch = {out[1], error[1], channel[1], report[1], getpid(), config};
+    struct launch launch = {.out = out[1],
+                            .err = error[1],
+                            .report = report[1],
+                            .sockets = {channel[1], nursery[1]},
+                            .parent = getpid(),
+                            .config = config};
     pid = fork();
     if (pid == 0)
         become(&launch);
@@ -220,13 +239,15 @@ static pid_t launch_child(struct child *child, int ends[2], struct err *err)
     }
     ends[0] = out[0];
     ends[1] = error[0];
-    child->channel = channel[0];
-    out[0] = error[0] = channel[0] = -1;
+    child->sockets[0] = channel[0];
+    child->sockets[1] = nursery[0];
+    out[0] = error[0] = channel[0] = nursery[0] = -1;
 close_ends:
     fd_close_at(&out[0]), fd_close_at(&out[1]);
     fd_close_at(&error[0]), fd_close_at(&error[1]);
     fd_close_at(&report[0]), fd_close_at(&report[1]);
     fd_close_at(&channel[0]), fd_close_at(&channel[1]);
+    fd_close_at(&nursery[0]), fd_close_at(&nursery[1]);
     return pid;
 }
 
@@ -234,7 +255,7 @@ struct child *child_start(const struct child_config *config, struct err *err)
 {
     struct child *child = mem_alloc(sizeof(*child));
     child->config = *config;
-    child->channel = -1;
+    child->sockets[0] = child->sockets[1] = -1;
     uv_loop_t *uv = loop_uv(config->loop);
     uv_signal_init(uv, &child->on_child);
     uv_pipe_init(uv, &child->pipes[0], 0);
@@ -263,12 +284,18 @@ struct child *child_start(const struct child_config *config, struct err *err)
     return child;
 }
 
-int child_take_channel(struct child *child)
+static int take_socket(int *socket)
 {
-    int fd = child->channel;
-    child->channel = -1;
+    int fd = *socket;
+    *socket = -1;
     return fd;
 }
+
+int child_take_channel(struct child *child) { return take_socket(&child->sockets[0]); }
+
+int child_take_nursery(struct child *child) { return take_socket(&child->sockets[1]); }
+
+int child_pid(const struct child *child) { return child->pid; }
 
 void child_pause(struct child *child, bool paused)
 {

@@ -21,6 +21,7 @@ struct child_config {
     const char *const *env;   // NULL-terminated "NAME=value"; NULL: the agent's own
     const char *folder;       // working folder; NULL: the agent's
     bool channel;             // give it a connected stream socket on descriptor 3
+    bool nursery;             // and a connected SOCK_SEQPACKET one on descriptor 4
     // Output as it comes (from_stderr says which), never empty.
     void (*on_output)(void *arg, struct str bytes, bool from_stderr);
     // The wait status, after the output's end (or shortly after the program's, when something that
@@ -32,6 +33,8 @@ struct child_config {
 // NULL when it cannot be started (ERR_DEPENDENCY; the program is named).
 struct child *child_start(const struct child_config *config, struct err *err);
 int child_take_channel(struct child *child);         // the caller closes it
+int child_take_nursery(struct child *child);         // the same
+int child_pid(const struct child *child);            // 0: ended
 void child_pause(struct child *child, bool paused);  // stops reading its output
 void child_drain(struct child *child);               // gives what output is there now to on_output
 void child_signal(struct child *child, int signal);  // to its whole group

@@ -192,6 +192,11 @@ void link_set_capacity(struct link *link, int64_t capacity, bool soon)
     link->result_soon = soon;
 }
 
+void link_set_concurrency(struct link *link, int64_t concurrency)
+{
+    link->concurrency = concurrency;
+}
+
 void link_set_logs(struct link *link, int64_t stored) { link->logs_stored = stored; }
 
 void link_progress(struct link *link, struct str members)

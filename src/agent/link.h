@@ -31,6 +31,7 @@ struct link_config {
     void (*on_terminate)(void *arg, struct str id);
     void (*on_drop)(void *arg, struct str id, int64_t fence);
     void (*on_command)(void *arg, struct str word);
+    void (*on_concurrency)(void *arg, int64_t concurrency);
     void (*on_token)(void *arg, struct str token);
     void (*on_answered)(void *arg);                  // after all of these, for each exchange
     void (*on_refused)(void *arg, const char *why);  // the server does not want this agent
@@ -47,6 +48,8 @@ void link_open(struct link *link, const char *session, int64_t lease_ms);
 void link_set_state(struct link *link, const char *state, const char *phase);
 // soon: there will be a result in a moment, with which to ask for more.
 void link_set_capacity(struct link *link, int64_t capacity, bool soon);
+
+void link_set_concurrency(struct link *link, int64_t concurrency);
 
 void link_set_logs(struct link *link, int64_t stored);  // position up to which lines are stored
 

@@ -123,7 +123,7 @@ static void take_token(struct link *link, struct json token)
 }
 
 struct answer {
-    struct json executions, recorded, terminate, drop, command, token;
+    struct json executions, recorded, terminate, drop, command, token, concurrency;
 };
 
 static bool read_answer(struct str body, struct answer *out, struct err *err)
@@ -147,6 +147,8 @@ static bool read_answer(struct str body, struct answer *out, struct err *err)
             out->command = value;
         else if (str_is(key, "token"))
             out->token = value;
+        else if (str_is(key, "concurrency"))
+            out->concurrency = value;
     }
     return true;
 }
@@ -177,6 +179,9 @@ void link_answered(struct exchange *exchange, struct str body)
         link->one_by_one = false;
     count_idle(link, exchange, &answer);
     take_token(link, answer.token);
+    int64_t concurrency;
+    if (json_is(answer.concurrency, JSON_NUMBER) && json_int(answer.concurrency, &concurrency))
+        link->config.on_concurrency(link->config.arg, concurrency);
     take_recorded(link, answer.recorded);
     move_sent(link, exchange->seq, true);
     take_orders(link, answer.drop, (struct json){0}, (struct json){0});

@@ -95,6 +95,8 @@ static void write_head(struct json_writer *w, const struct link *link)
     json_w_pair_str(w, "state", str_of(link->state));
     json_w_pair_str(w, "phase", str_of(link->phase));
     json_w_pair_int(w, "capacity", link->capacity);
+    if (link->concurrency > 0)
+        json_w_pair_int(w, "concurrency", link->concurrency);
     json_w_pair_int(w, "waitMs", link_wait_ms(link));
 }
 

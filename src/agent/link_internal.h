@@ -27,7 +27,7 @@ struct link {
     int under_way;
     int64_t seq;
     char state[16], phase[200];
-    int64_t capacity;
+    int64_t capacity, concurrency;
     bool result_soon;
     int64_t logs_stored;
     struct buf progress;  // objects separated by commas, not sent yet

@@ -269,11 +269,13 @@ static void on_runner_exit(void *arg, int status, const char *broken)
     struct local *local = arg;
     char how[96], reason[300];
     child_describe(status, how, sizeof(how));
-    snprintf(reason, sizeof(reason), "the runner ended: %s%s%s", how, broken ? "; " : "",
-             broken ? broken : "");
+    const struct assignment *assignment = local->config->assignment;
+    bool own = assignment->run_as_process && !runner_makes_processes(assignment) && local->invoked;
+    snprintf(reason, sizeof(reason), "the %s ended: %s%s%s", own ? "execution's process" : "runner",
+             how, broken ? "; " : "", broken ? broken : "");
     local->runner = NULL;
     if (!local->ended && local->invoked)
-        end_failed(local, "RunnerError", reason);
+        end_failed(local, own ? "ProcessEnded" : "RunnerError", reason);
     else if (!local->ended)
         err_set(&local->err, ERR_DEPENDENCY, "%s before it was ready", reason);
     local->ended = true;
@@ -281,6 +283,14 @@ static void on_runner_exit(void *arg, int status, const char *broken)
 }
 
 // ── the way to it ────────────────────────────────────────────────────────────────────────────
+
+// For one execution the Python runner needs no second process.
+static const char *mode_of(const struct assignment *assignment)
+{
+    if (runner_makes_processes(assignment))
+        return "processes";
+    return assignment->run_as_process ? "one" : "threads";
+}
 
 static void start_runner(struct local *local)
 {
@@ -317,7 +327,7 @@ static void start_runner(struct local *local)
     }
     int64_t limit_s = config->assignment->execution_timeout_s;
     limit_set(local, limit_s > 0 && limit_s < INT64_MAX / 4000 ? limit_s * 1000 : 0);
-    runner_setup_load(&setup, runner_out(local->runner));
+    runner_setup_load(&setup, mode_of(config->assignment), runner_out(local->runner));
     runner_flush(local->runner);
 }
 

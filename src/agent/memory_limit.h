@@ -8,5 +8,7 @@
 // How many processes of the replica the kernel has killed for their memory so far, by the cgroups
 // that FOLDER/cgroups names (agent/supervise.h). 0 where none limits memory. Reads small files.
 int64_t memory_limit_kills(const char *folder);
+// From now on the process that is the largest goes alone (cgroup v2 takes all of a replica's).
+void memory_limit_one(const char *folder);
 
 #endif

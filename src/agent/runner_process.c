@@ -3,41 +3,32 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <uv.h>
 
 #include "agent/child.h"
+#include "agent/frame_pipe.h"
 #include "base/mem.h"
-#include "net/frame.h"
 #include "net/loop.h"
 
-#define READ_BYTES (64u << 10)
-#define OUT_MAX    ((size_t)1 << 30)
-#define LINGER_MS  200         // for frames in the socket after the process's end
-#define IN_KEPT    (1u << 20)  // bytes of receive buffer that stay between large frames
+#define LINGER_MS 200  // for frames in the socket after the process's end
 
 struct runner {
     struct runner_config config;
     struct child *child;  // NULL once it has ended
-    uv_pipe_t channel;
-    uv_write_t write;
+    struct frame_pipe channel;
     struct loop_timer *linger;
-    struct buf in, out, writing;
     struct output {
         struct lines lines;
         int64_t run;  // whose the line is that has no end yet
     } outputs[2];     // stdout, stderr
     struct output *current;
     int64_t current_run;  // whose bytes they are that are being cut into lines
-    bool busy, channel_open, ended;
+    bool channel_open, ended;
     int status;
     char broken[200];  // empty: nothing
 };
 
 static void free_runner(struct runner *runner)
 {
-    buf_deinit(&runner->in);
-    buf_deinit(&runner->out);
-    buf_deinit(&runner->writing);
     lines_deinit(&runner->outputs[0].lines);
     lines_deinit(&runner->outputs[1].lines);
     mem_free(runner);
@@ -52,18 +43,12 @@ static void tell_end(struct runner *runner)
 }
 
 // The end is told when the process has ended and the last frame was read.
-static void on_channel_closed(uv_handle_t *handle)
+static void on_channel_closed(void *arg)
 {
-    struct runner *runner = handle->data;
+    struct runner *runner = arg;
     runner->channel_open = false;
     if (runner->ended)
         tell_end(runner);
-}
-
-static void close_channel(struct runner *runner)
-{
-    if (!uv_is_closing((uv_handle_t *)&runner->channel))
-        uv_close((uv_handle_t *)&runner->channel, on_channel_closed);
 }
 
 static void on_line(void *arg, struct str line)
@@ -103,76 +88,38 @@ void runner_end_output(struct runner *runner, int64_t run, bool alone)
             end_line(runner, &runner->outputs[i]);
 }
 
-static void breach(struct runner *runner, const char *what)
+static void on_breach(void *arg, const char *what)
 {
-    if (runner->broken[0])
-        return;
+    struct runner *runner = arg;
     snprintf(runner->broken, sizeof(runner->broken), "%.190s", what);
     runner_kill(runner);
 }
 
-static bool take_frame(struct runner *runner, struct str text)
+static void on_frame(void *arg, struct str type, struct json frame)
 {
-    struct json frame, type;
-    struct err err = ERR_INIT;
-    if (json_parse(text, JSON_DEPTH_LIMIT, &frame, &err)) {
-        if (runner->config.on_bad_frame(runner->config.arg, text, err.message))
-            return true;
-        char what[160];
-        snprintf(what, sizeof(what), "it sent a frame that is not JSON: %.110s", err.message);
-        breach(runner, what);
-        return false;
-    }
-    if (json_get(frame, "t", &type) && json_is(type, JSON_STRING))
-        runner->config.on_frame(runner->config.arg,
-                                (struct str){type.text.at + 1, type.text.len - 2}, frame);
-    return true;
+    struct runner *runner = arg;
+    runner->config.on_frame(runner->config.arg, type, frame);
 }
 
-static void take_frames(struct runner *runner)
+static bool on_bad_frame(void *arg, struct str text, const char *why)
 {
-    size_t used = 0;
-    struct str text;
-    struct err err = ERR_INIT;
-    int got = 0;
-    while (!runner->broken[0] && (got = frame_next(buf_str(&runner->in), &used, &text, &err)) == 1)
-        if (!take_frame(runner, text))
-            break;
-    if (got < 0)
-        breach(runner, err.message);
-    buf_drop_front(&runner->in, used);
-    if (runner->in.len == 0 && runner->in.cap > IN_KEPT)
-        buf_deinit(&runner->in);
+    struct runner *runner = arg;
+    return runner->config.on_bad_frame(runner->config.arg, text, why);
 }
 
-static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *out)
+static void on_channel_end(void *arg)
 {
-    (void)wanted;
-    struct runner *runner = handle->data;
-    char *room = buf_reserve(&runner->in, READ_BYTES);
-    size_t len = room ? runner->in.cap - runner->in.len : 0;
-    *out = uv_buf_init(room, (unsigned)(len < (1u << 20) ? len : 1u << 20));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *chunk)
-{
-    (void)chunk;
-    struct runner *runner = stream->data;
-    if (got > 0) {
-        runner->in.len += (size_t)got;
-        take_frames(runner);
-    } else if (got < 0) {
-        // Without the socket it can do nothing more for us.
-        runner_kill(runner);
-        close_channel(runner);
-    }
+    struct runner *runner = arg;
+    // Without the socket it can do nothing more for us.
+    runner_kill(runner);
+    frame_pipe_close(&runner->channel);
 }
 
 static void on_linger(void *arg)
 {
     struct runner *runner = arg;
     runner->linger = NULL;
-    close_channel(runner);
+    frame_pipe_close(&runner->channel);
 }
 
 static void on_child_exit(void *arg, int status)
@@ -193,9 +140,6 @@ struct runner *runner_start(const struct runner_config *config, struct err *err)
 {
     struct runner *runner = mem_alloc(sizeof(*runner));
     runner->config = *config;
-    runner->in = BUF_INIT(FRAME_MAX + 4 + READ_BYTES);
-    runner->out = BUF_INIT(OUT_MAX);
-    runner->writing = BUF_INIT(OUT_MAX);
     lines_init(&runner->outputs[0].lines, config->line_bytes);
     lines_init(&runner->outputs[1].lines, config->line_bytes);
     struct child_config child = {.loop = config->loop,
@@ -203,6 +147,7 @@ struct runner *runner_start(const struct runner_config *config, struct err *err)
                                  .env = config->env,
                                  .folder = config->folder,
                                  .channel = true,
+                                 .nursery = config->nursery,
                                  .on_output = on_output,
                                  .on_exit = on_child_exit,
                                  .arg = runner};
@@ -211,44 +156,27 @@ struct runner *runner_start(const struct runner_config *config, struct err *err)
         free_runner(runner);
         return NULL;
     }
-    uv_pipe_init(loop_uv(config->loop), &runner->channel, 0);
-    runner->channel.data = runner;
+    struct frame_pipe_config channel = {.loop = config->loop,
+                                        .on_frame = on_frame,
+                                        .on_bad_frame = on_bad_frame,
+                                        .on_breach = on_breach,
+                                        .on_end = on_channel_end,
+                                        .on_closed = on_channel_closed,
+                                        .arg = runner};
+    frame_pipe_open(&runner->channel, &channel, child_take_channel(runner->child));
     runner->channel_open = true;
-    uv_pipe_open(&runner->channel, child_take_channel(runner->child));
-    uv_read_start((uv_stream_t *)&runner->channel, on_alloc, on_read);
     runner->config.argv = runner->config.env = NULL;
     runner->config.folder = NULL;
     return runner;
 }
 
-struct buf *runner_out(struct runner *runner) { return &runner->out; }
+struct buf *runner_out(struct runner *runner) { return &runner->channel.out; }
 
-static void on_written(uv_write_t *write, int status)
-{
-    struct runner *runner = write->data;
-    runner->busy = false;
-    buf_deinit(&runner->writing);
-    if (status == 0)
-        runner_flush(runner);
-}
+void runner_flush(struct runner *runner) { frame_pipe_flush(&runner->channel); }
 
-void runner_flush(struct runner *runner)
-{
-    uv_stream_t *stream = (uv_stream_t *)&runner->channel;
-    if (runner->busy || runner->out.len == 0 || uv_is_closing((uv_handle_t *)stream))
-        return;
-    uv_buf_t whole = uv_buf_init(runner->out.at, (unsigned)runner->out.len);
-    int put = uv_try_write(stream, &whole, 1);
-    if (put == (int)runner->out.len) {
-        buf_clear(&runner->out);
-        return;
-    }
-    buf_drop_front(&runner->out, put > 0 ? (size_t)put : 0);
-    runner->writing = buf_take(&runner->out);
-    uv_buf_t rest = uv_buf_init(runner->writing.at, (unsigned)runner->writing.len);
-    runner->write.data = runner;
-    runner->busy = uv_write(&runner->write, stream, &rest, 1, on_written) == 0;
-}
+int runner_take_nursery(struct runner *runner) { return child_take_nursery(runner->child); }
+
+int runner_pid(const struct runner *runner) { return runner->child ? child_pid(runner->child) : 0; }
 
 void runner_pause_output(struct runner *runner, bool paused)
 {

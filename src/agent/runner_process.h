@@ -19,6 +19,7 @@ struct runner_config {
     const char *const *argv;
     const char *const *env;
     const char *folder;  // its working folder
+    bool nursery;        // it forks the executions' processes (agent/nursery.h)
     size_t line_bytes;   // longer lines of output are cut into pieces
     void (*on_frame)(void *arg, struct str type, struct json frame);
     // A frame that is not JSON, and why. False: nothing can be made of it, which ends the runner.
@@ -43,5 +44,7 @@ void runner_pause_output(struct runner *runner, bool paused);  // stdout and std
 // A run ends: what it wrote is read, and its last line given also where it has no end. alone: no
 // other run could have begun that line.
 void runner_end_output(struct runner *runner, int64_t run, bool alone);
-void runner_kill(struct runner *runner);  // and all of its process group
+void runner_kill(struct runner *runner);         // and all of its process group
+int runner_take_nursery(struct runner *runner);  // its socket, the caller's to close; -1: none
+int runner_pid(const struct runner *runner);     // 0: ended
 #endif

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "agent/folder.h"
-#include "agent/runner_choice.h"
 #include "base/json.h"
 #include "model/variable.h"
 #include "net/frame.h"
@@ -132,7 +131,7 @@ const char **runner_setup_env(const struct runner_setup *setup, struct arena *ar
 
 // ── its first frame ──────────────────────────────────────────────────────────────────────────
 
-void runner_setup_load(const struct runner_setup *setup, struct buf *out)
+void runner_setup_load(const struct runner_setup *setup, const char *mode, struct buf *out)
 {
     const struct assignment *assignment = setup->assignment;
     size_t begun = frame_begin(out);
@@ -143,8 +142,7 @@ void runner_setup_load(const struct runner_setup *setup, struct buf *out)
     json_w_pair_raw(&w, "module", assignment->module.text);
     json_w_pair_raw(&w, "initParams", assignment->init_params.text);
     json_w_pair_int(&w, "concurrency", assignment->concurrency);
-    json_w_pair_str(&w, "mode",
-                    runner_makes_processes(assignment) ? STR("processes") : STR("threads"));
+    json_w_pair_str(&w, "mode", str_of(mode));
     json_w_key(&w, "sdk");
     if (setup->proxy) {
         json_w_object(&w);

@@ -24,6 +24,6 @@ MUST_CHECK int runner_setup_folders(const char *folder, struct err *err);
 const char **runner_setup_env(const struct runner_setup *setup, struct arena *arena);
 
 // Appends the `load` frame.
-void runner_setup_load(const struct runner_setup *setup, struct buf *out);
+void runner_setup_load(const struct runner_setup *setup, const char *mode, struct buf *out);
 
 #endif

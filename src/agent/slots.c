@@ -89,6 +89,7 @@ struct slot *slots_find_in_runner(const struct slots *slots, struct str id, int6
 void slots_move(struct slots *slots, struct slot *slot, enum slot_state state)
 {
     leave(slots, slot);
+    slot->worker = NULL;
     enter(slots, slot, state);
 }
 

@@ -26,12 +26,15 @@ enum slot_state {
 
 enum slot_news { NEWS_RESULT, NEWS_LOST, NEWS_RETURNED };
 
+struct worker;
+
 struct slot {
     struct list node;  // in the list of its state, oldest first
     enum slot_state state;
     enum slot_news news;  // of NEWS and SENT
     bool cancelled;       // a cancel was sent to the runner
     bool terminating;     // a terminate was asked for
+    bool given_up;        // its process was killed for it, and is to end
     bool confirmed;       // by the answer of a hello
     bool shrunk;          // the text was replaced, because the server found it too large
     bool has_log;         // it has log lines, perhaps of an earlier attempt
@@ -48,8 +51,9 @@ struct slot {
                            // ABANDONED: when the runner is to be replaced. INT64_MAX: none
     int64_t sent_at;       // mono ms
     int64_t sent_seq;
-    int64_t log_end;      // NEWS, SENT: position of its last log line (log_sender_added)
-    struct buf function;  // its name, as JSON
+    int64_t log_end;        // NEWS, SENT: position of its last log line (log_sender_added)
+    struct worker *worker;  // the process that runs it; NULL: a thread of the runner; of RUNNING
+    struct buf function;    // its name, as JSON
     struct buf text;
 };
 

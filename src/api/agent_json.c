@@ -4,6 +4,7 @@
 #define WAIT_MAX_MS  10000
 #define CAPACITY_MAX 4096
 #define REFS_MAX     8192
+#define USAGE_MAX    512  // bytes
 
 // ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -73,6 +74,15 @@ static int read_held(struct json body, const char *key, struct arena *arena,
     return 0;
 }
 
+// What the process of an execution used; small, whoever writes it.
+static struct str usage_of(struct json result)
+{
+    struct json usage;
+    bool fits = json_get(result, "usage", &usage) && usage.type == JSON_OBJECT &&
+                usage.text.len <= USAGE_MAX;
+    return fits ? usage.text : STR_NONE;
+}
+
 static int read_results(struct json body, struct dispatch_exchange *x, struct err *err)
 {
     struct json list;
@@ -89,6 +99,7 @@ static int read_results(struct json body, struct dispatch_exchange *x, struct er
             .message = text_of(entry, "message", x->arena),
             .output = raw_of(entry, "output"),
             .error = raw_of(entry, "error"),
+            .usage = usage_of(entry),
             .started_at = int_of(entry, "startedAt", INT_NONE),
             .ended_at = int_of(entry, "endedAt", INT_NONE),
             .log_end = int_of(entry, "logEnd", 0),
@@ -147,6 +158,7 @@ int agent_read_exchange(struct json body, int64_t now, struct dispatch_exchange 
     x->ready = str_is(STR("ready"), x->state);
     x->phase = text_of(body, "phase", x->arena);
     x->capacity = clamp(int_of(body, "capacity", 0), 0, CAPACITY_MAX);
+    x->concurrency = clamp(int_of(body, "concurrency", 0), 0, CAPACITY_MAX);
     x->wait_ms = clamp(int_of(body, "waitMs", WAIT_MAX_MS), 0, WAIT_MAX_MS);
     *seq = int_of(body, "seq", 0);
     (void)json_get(body, "failure", &x->failure);
@@ -274,6 +286,8 @@ void agent_write_exchange(const struct dispatch_exchange *x, int64_t seq,
     write_notes(&w, x);
     json_w_key(&w, "command");
     json_w_cstr(&w, x->command);
+    if (x->tell_concurrency > 0)
+        json_w_pair_int(&w, "concurrency", x->tell_concurrency);
     write_token(&w, token);
     json_w_object_end(&w);
 }

@@ -400,7 +400,7 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
         replica_event_ready(replica_id, str_of(view->revision), took, write->arena, &write->note);
     }
     text_set(&view->state, str_of(state));
-    text_set(&view->phase, ready ? STR_NONE : phase);
+    text_set(&view->phase, phase.len > 0 ? phase : STR_NONE);  // of a ready one: what is special
     if (failure.type == JSON_OBJECT) {
         struct json type;
         struct str text = failure_text(failure, write->arena);

@@ -223,6 +223,9 @@ static int make_assignment(struct run *run, struct str init, struct err *err)
     json_w_pair_int(&w, "leaseMs", 60000);
     json_w_pair_int(&w, "concurrency", 1);
     json_w_pair_int(&w, "executionTimeoutS", timeout_s(run));
+    bool as_process = false;
+    (void)json_bool(setting(run, "runExecutionAsProcess"), &as_process);
+    json_w_pair_bool(&w, "runAsProcess", as_process);
     // The code is the folder itself: nothing is fetched.
     json_w_pair_raw(&w, "code",
                     STR("{\"type\":\"item\",\"sha256\":\"00000000000000000000000000000000"

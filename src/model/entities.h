@@ -149,8 +149,9 @@ struct execution {
     struct str output;  // JSON, byte for byte as returned
     struct str status;  // see model/status.h
     struct str status_message;
-    double percent;                  // 0–100
-    struct str error;                // JSON {"message","stack",…}
+    double percent;    // 0–100
+    struct str error;  // JSON {"message","stack",…}
+    struct str usage;  // JSON {"peakMemoryKib","cpuMs",…} of its own process, if any
     int64_t attempts, max_attempts;  // attempts: those that maxAttempts counts
     int64_t fence;                   // internal: of the newest recorded delivery, or rerun_fence
     int64_t rerun_fence;             // internal: when it was last asked to run again

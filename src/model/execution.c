@@ -30,6 +30,7 @@ static const struct field fields[] = {
     COLUMN(execution, percent, "percentComplete", DOUBLE, .flags = FIELD_READONLY | FIELD_COMPOSED,
            .fallback = "0"),
     COLUMN(execution, error, "error", JSON, .flags = FIELD_READONLY | FIELD_COMPOSED),
+    COLUMN(execution, usage, "usage", JSON, .flags = FIELD_READONLY | FIELD_OBJECT | FIELD_OMIT),
     COLUMN(execution, attempts, "attempts", INT, .flags = FIELD_READONLY, .fallback = "0"),
     COLUMN(execution, max_attempts, "maxAttempts", INT, .flags = FIELD_FIXED, .min = 1,
            .max = 1000),

@@ -308,7 +308,9 @@ static void on_service_deleted(void *arg, const struct event *event)
 static void on_service_changed(void *arg, const struct event *event)
 {
     struct dispatch *d = arg;
-    dispatch_dirty(d, dispatch_queue(d, event->service_id));
+    struct work_queue *queue = dispatch_queue(d, event->service_id);
+    queue->concurrency = event->concurrency;
+    dispatch_dirty(d, queue);
 }
 
 struct dispatch_counts dispatch_counts(const struct dispatch *d, struct str service_id)

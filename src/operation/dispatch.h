@@ -60,7 +60,7 @@ struct dispatch_ref {  // one delivery of an execution
 };
 struct dispatch_result {
     struct dispatch_ref ref;
-    struct str status, message, output, error;  // output, error: checked JSON
+    struct str status, message, output, error, usage;  // the last three: checked JSON
     int64_t started_at, ended_at;
     int64_t log_end;  // number of its last log line (operation/log_ends.h); 0: all are stored
 };
@@ -91,7 +91,7 @@ struct dispatch_exchange {
     bool ready;         // wants work; false while starting or draining
     const char *state;  // "starting" | "ready" | "draining"
     struct str phase;
-    int64_t capacity, wait_ms;
+    int64_t capacity, concurrency, wait_ms;  // concurrency 0: not said
     struct dispatch_ref *held, *returned;
     size_t held_count, returned_count;
     struct dispatch_result *results;
@@ -111,8 +111,9 @@ struct dispatch_exchange {
     size_t terminate_count;
     struct dispatch_ref *drop;
     size_t drop_count;
-    const char *command;  // NULL: none
-    bool renew_token;     // the service token that the agent has is getting old: send a new one
+    const char *command;       // NULL: none
+    int64_t tell_concurrency;  // to be had from now on; 0: as it is
+    bool renew_token;  // the service token that the agent has is getting old: send a new one
 
     void (*answer)(struct dispatch_exchange *exchange,
                    const struct err *err);                // err NULL: an answer

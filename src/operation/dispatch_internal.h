@@ -57,6 +57,7 @@ struct dispatch_agent {
     struct list out;        // struct delivery: leased, not yet in an answer
     struct list terminate;  // struct noted: ids to tell
     const char *command;
+    int64_t concurrency;  // that it says it has, or was told; 0: does not say
 };
 
 struct work_queue {  // one service
@@ -65,7 +66,8 @@ struct work_queue {  // one service
     struct list in_dirty;  // dispatch.dirty
     int64_t expected;      // agents that may still be alive from before; > 0: nothing is handed out
     int64_t running;
-    double mean_ms;  // of its functions' latest runs; below 0: none has ended
+    int64_t concurrency;  // that its agents are to have; 0: what they were started with
+    double mean_ms;       // of its functions' latest runs; below 0: none has ended
 };
 
 struct delivery {

@@ -33,6 +33,7 @@ struct event {
     enum event_kind kind;
     struct str id, service_id, project_id, function_name, body;
     bool force;
+    int64_t concurrency;  // EVENT_SERVICE_CHANGED: that running agents take; 0: they keep theirs
     const struct execution *row;  // NULL: not read
     const struct execution_status *log;
     size_t log_count;

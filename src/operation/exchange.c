@@ -21,9 +21,16 @@ void exchange_fail(struct dispatch_exchange *exchange, enum err_kind kind, const
         exchange->release(exchange);
 }
 
+static bool concurrency_differs(const struct dispatch_agent *agent)
+{
+    return agent->concurrency > 0 && agent->queue->concurrency > 0 &&
+           agent->concurrency != agent->queue->concurrency;
+}
+
 static bool agent_has_news(const struct dispatch_agent *agent)
 {
-    return !list_empty(&agent->out) || !list_empty(&agent->terminate) || agent->command;
+    return !list_empty(&agent->out) || !list_empty(&agent->terminate) || agent->command ||
+           concurrency_differs(agent);
 }
 
 static void exchange_take_deliveries(struct dispatch *d, struct dispatch_exchange *exchange,
@@ -85,6 +92,8 @@ void dispatch_answer(struct dispatch *d, struct dispatch_exchange *exchange)
         exchange_take_terminations(exchange, agent);
         exchange->command = agent->command;
         agent->command = NULL;
+        if (concurrency_differs(agent))  // should the answer be lost, the agent says so
+            exchange->tell_concurrency = agent->concurrency = agent->queue->concurrency;
         exchange->renew_token = token_is_old(d, agent);
     }
     exchange->answer(exchange, NULL);
@@ -217,6 +226,7 @@ int dispatch_exchange(struct dispatch *d, struct dispatch_exchange *exchange, st
     agent->heard_at = dispatch_now(d);
     agent->silent = false;
     agent->capacity = exchange->capacity;
+    agent->concurrency = exchange->concurrency;
     exchange->agent = agent;
     exchange->deadline = agent->heard_at + exchange->wait_ms;
     list_push_back(&agent->exchanges, &exchange->node);

@@ -270,6 +270,7 @@ void lease_record_results(struct dispatch *d, struct dispatch_exchange *exchange
             .message = given->message,
             .output = given->output,
             .error = given->error,
+            .usage = given->usage,
             .replica_id = exchange->replica_id,
             .started_at = given->started_at,
             .ended_at = given->ended_at,

@@ -4,6 +4,7 @@
 #include "base/id.h"
 #include "model/describe.h"
 #include "model/module.h"
+#include "model/runtime.h"
 #include "operation/assignment.h"
 #include "operation/command.h"
 #include "operation/notification.h"
@@ -82,11 +83,22 @@ int service_at(struct op *op, const struct service *service, struct str version,
 
 // ── create ───────────────────────────────────────────────────────────────────────────────────
 
+// Agents that run take another concurrency where the client asked for that (dynamicConcurrency).
+static int64_t dynamic_concurrency(struct op *op, const struct service *service)
+{
+    struct runtime runtime;
+    struct err err = ERR_INIT;
+    if (runtime_parse(json_of(service->runtime), NULL, &runtime, op->arena, &err))
+        return 0;
+    return runtime.dynamic_concurrency ? runtime.concurrency : 0;
+}
+
 static void note_changed(struct op *op, const struct service *service, bool force)
 {
     op_event(op, &(struct event){.kind = EVENT_SERVICE_CHANGED,
                                  .id = service->id,
                                  .service_id = service->id,
+                                 .concurrency = dynamic_concurrency(op, service),
                                  .force = force});
 }
 

@@ -151,11 +151,23 @@ static bool same_json(struct str a, struct str b, struct arena *scratch)
     return json_equal(json_of(a), json_of(b), scratch);
 }
 
-// How many agents there are says nothing about each one.
-static struct str without_scale(struct str runtime, struct arena *scratch)
+static bool is_dynamic(struct str runtime)
 {
-    struct str patch = STR("{\"numReplicas\":null,\"autoscaler\":null}");
-    return json_merge(json_of(runtime), json_of(patch), scratch);
+    struct json value;
+    bool dynamic = false;
+    return json_get(json_of(runtime), "dynamicConcurrency", &value) && json_bool(value, &dynamic) &&
+           dynamic;
+}
+
+// How many agents there are says nothing about each one; nor does a concurrency that they take
+// while they run.
+static bool same_runtime(struct str before, struct str after, struct arena *scratch)
+{
+    struct str patch = is_dynamic(before) && is_dynamic(after)
+                           ? STR("{\"numReplicas\":null,\"autoscaler\":null,\"concurrency\":null}")
+                           : STR("{\"numReplicas\":null,\"autoscaler\":null}");
+    return same_json(json_merge(json_of(before), json_of(patch), scratch),
+                     json_merge(json_of(after), json_of(patch), scratch), scratch);
 }
 
 bool service_needs_agents(const struct service *before, const struct service *after,
@@ -173,6 +185,5 @@ bool service_needs_agents(const struct service *before, const struct service *af
            !same_json(before->init_params, after->init_params, scratch) ||
            !same_json(before->secrets, after->secrets, scratch) ||
            !same_json(before->integrations, after->integrations, scratch) ||
-           !same_json(without_scale(before->runtime, scratch),
-                      without_scale(after->runtime, scratch), scratch);
+           !same_runtime(before->runtime, after->runtime, scratch);
 }

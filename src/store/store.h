@@ -124,7 +124,7 @@ MUST_CHECK int tx_execution_start(struct tx *tx, struct str id, int64_t fence,
 // higher. Sets status, output, error, message, percent (100 on success), ended_at, fence,
 // replica_id, started_at, and attempts when they grow; clears nothing but the message of a requeue.
 struct execution_result {
-    struct str id, status, message, output, error, replica_id;
+    struct str id, status, message, output, error, usage, replica_id;
     int64_t fence, started_at, ended_at, attempts;
 };
 MUST_CHECK int tx_execution_finish(struct tx *tx, const struct execution_result *result,

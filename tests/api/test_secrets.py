@@ -257,9 +257,11 @@ def test_registry_makes_no_variable(api, org, plain, unique):
 # ── not seen ─────────────────────────────────────────────────────────────────────────────────
 
 @pytest.mark.core
-def test_logs_and_errors_do_not_tell(api, plain, make):
+@pytest.mark.parametrize("as_process", [False, True], ids=["threads", "processes"])
+def test_logs_and_errors_do_not_tell(api, plain, make, as_process):
     value, other = secret(), 'pass"word\\ünd\n' + secret()
-    made = plain(CODE, FUNCTIONS, integrations=[variable("TOKEN", make(value)), variable("OTHER", make(other))])
+    made = plain(CODE, FUNCTIONS, runExecutionAsProcess=as_process,
+                 integrations=[variable("TOKEN", make(value)), variable("OTHER", make(other))])
     for name in ("TOKEN", "OTHER"):
         assert output(api, made["id"], "told", name=name) > 4
         failed = api.run(made["id"], "trip", {"name": name})

@@ -119,6 +119,24 @@ def test_dataloop_json(run):
     assert run("go", "--service", "none")[0] == 3
 
 
+def test_a_service_with_processes(run):
+    """runExecutionAsProcess: in the main thread of a process of its own, as an agent's executions are."""
+    (run.folder / "main.py").write_text(textwrap.dedent("""
+        import os, threading
+        class ServiceRunner:
+            def main(self):
+                return threading.current_thread() is threading.main_thread()
+            def leave(self):
+                os._exit(9)
+    """))
+    (run.folder / "dataloop.json").write_text(json.dumps({
+        "name": "p", "services": [{"name": "threads"}, {"name": "processes", "runExecutionAsProcess": True}]}))
+    assert run("main", "--service", "processes")[:2] == (0, "true\n")
+    assert run("main", "--service", "threads")[:2] == (0, "false\n")
+    code, _, err = run("leave", "--service", "processes")
+    assert code == 6 and "the execution's process ended: exit code 9" in err
+
+
 @pytest.mark.skipif(harness.SANITIZED, reason="a sanitizer's memory is none of a function's")
 def test_memory_limit(run):
     code, _, err = run("eat", "-i", '{"mib": 2500}', "--pod-type", "regular-xs")

@@ -26,7 +26,7 @@
         .lost = "notes", .lost_count = "SELECT count(*) FROM notes",                               \
     }
 
-static struct schema_step wide_at[8];
+static struct schema_step wide_at[16];
 static struct schema_steps wide = {wide_at, 0};
 static int base, widest;  // the product's newest schema, and the one on top of it
 

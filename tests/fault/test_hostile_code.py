@@ -18,7 +18,7 @@ RETURNED = 1_000_000_000 if LONG else 100_000_000
 KEEP_LOGS_MIB = 64
 
 CODE = """
-    import ctypes, io, os, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
+    import ctypes, io, os, resource, shutil, signal, socket, stat, struct, subprocess, sys, threading, time
 
     def channels():
         # The descriptors that are sockets: the runner's channel to its agent is one of them.
@@ -34,7 +34,12 @@ CODE = """
     def frame(text):
         return struct.pack(">I", len(text)) + text
 
+    loaded = os.getpid()
+
     class ServiceRunner:
+        def image(self):
+            return loaded
+
         def hello(self):
             print("hello")
             return "hello"
@@ -164,6 +169,10 @@ CODE = """
                 except OSError as error:
                     raise RuntimeError("no more: " + str(error))
             return made
+
+        def allocate_limited(self):
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+            self.allocate()
 
         def allocate(self):
             kept = []

@@ -201,6 +201,21 @@ def test_a_process_is_ended_by_force_alone(start):
 
 
 @BOTH
+def test_a_new_concurrency(start, mode):
+    agent = start()
+    load(agent, mode, functions=["wait", "twice"], concurrency=1)
+    agent.send(t="settings", concurrency=3)
+    agent.invoke("e1", "wait")
+    agent.invoke("e2", "wait")
+    assert agent.output("e3", "twice", n=4) == 8
+    agent.send(t="settings", concurrency=1)  # what runs goes on
+    for id in ("e1", "e2"):
+        agent.send(t="cancel", id=id, fence=7)
+        assert agent.result(id)["status"] == "terminated"
+    assert agent.stop() == 0
+
+
+@BOTH
 def test_concurrency(start, mode):
     agent = start()
     load(agent, mode, concurrency=3)
@@ -330,7 +345,7 @@ def test_a_crash_fails_its_execution_alone(start, function, words):
     agent.wait_line("waiting", "other")
     result = agent.call("e1", function)
     assert result["status"] == "failed" and words in result["error"]["message"]
-    assert result["error"]["type"] == "ProcessError"
+    assert result["error"]["type"] == "ProcessEnded"
     assert entries(agent, "e1")[-2:] == [("ERROR", result["error"]["message"]), ("INFO", DONE)]
     assert ("INFO", "before the crash") in entries(agent, "e1") or function != "crash"
     assert agent.output("e2", "twice", n=2) == 4
@@ -349,7 +364,7 @@ def test_writing_to_foreign_descriptors_hurts_nobody_else(start):
     agent = start()
     load(agent, "processes")
     result = agent.call("e1", "scribble")
-    assert result["status"] == "failed" and result["error"]["type"] == "ProcessError"
+    assert result["status"] == "failed" and result["error"]["type"] == "ProcessEnded"
     assert agent.output("e2", "twice", n=2) == 4
 
 
@@ -372,9 +387,9 @@ def test_usage_of_a_process(start):
     load(agent, "processes")
     small = agent.call("e1", "twice", n=1)["usage"]
     large = agent.call("e2", "memory")["usage"]
-    assert 0 < small["peakMemoryBytes"] < 64 << 20 <= large["peakMemoryBytes"] < 200 << 20
+    assert 0 < small["peakMemoryKib"] < 64 << 10 <= large["peakMemoryKib"] < 200 << 10
     assert 0 <= small["cpuMs"] < 5000
-    assert agent.call("e3", "crash")["usage"]["peakMemoryBytes"] > 0
+    assert agent.call("e3", "crash")["usage"]["peakMemoryKib"] > 0
 
 
 def test_a_module_with_threads_is_loaded_for_each_execution(start):

@@ -293,7 +293,7 @@ def test_a_crash_fails_its_execution_alone(start, code, words):
     agent.invoke("other", "wait")
     agent.wait_line("waiting", "other")
     result = agent.call("e1")
-    assert result["status"] == "failed" and result["error"]["type"] == "ProcessError"
+    assert result["status"] == "failed" and result["error"]["type"] == "ProcessEnded"
     assert words in result["error"]["message"]
     assert agent.lines("e1") == ["last words", result["error"]["message"], DONE]
     assert agent.output("e2", "twice", n=2) == 4
@@ -315,4 +315,4 @@ def test_processes_share_nothing_and_are_measured(start):
     results = [agent.call(f"e{number}") for number in range(6)]
     assert {result["output"][0] for result in results} == {1}
     assert len({result["output"][1] for result in results}) == 6
-    assert all(result["usage"]["peakMemoryBytes"] > 1 << 20 and result["usage"]["cpuMs"] >= 0 for result in results)
+    assert all(result["usage"]["peakMemoryKib"] > 1 << 10 and result["usage"]["cpuMs"] >= 0 for result in results)

@@ -103,6 +103,39 @@ static void commands_come_with_the_next_answer(void **state)
     world_free(w);
 }
 
+static void agents_are_told_another_concurrency(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct str session = greet(w, "r1");
+    struct talk *talk = prepare(w, "r1", session, 1);
+    talk->base.concurrency = 2;
+    give(w, talk);
+    pump(w);
+    assert_false(talk->answered);
+    struct event event = {.kind = EVENT_SERVICE_CHANGED, .service_id = S, .concurrency = 5};
+    events_publish(w->platform.events, &event);
+    pump(w);
+    assert_true(talk->answered && talk->base.tell_concurrency == 5);
+    for (int i = 0; i < 2; i++) {  // the answer was lost: it still has the old one
+        talk = prepare(w, "r1", session, 1);
+        talk->base.concurrency = 2;
+        give(w, talk);
+        pump(w);
+        assert_true(talk->answered && talk->base.tell_concurrency == 5);
+    }
+    talk = prepare(w, "r1", session, 1);
+    talk->base.concurrency = 5;
+    give(w, talk);
+    pump(w);
+    assert_false(talk->answered);
+    event.concurrency = 0;  // from now on agents keep what they have
+    events_publish(w->platform.events, &event);
+    pump(w);
+    assert_false(talk->answered);
+    world_free(w);
+}
+
 // ── time ─────────────────────────────────────────────────────────────────────────────────────
 
 static void silence_ends_leases_also_when_nobody_is_told(void **state)
@@ -358,6 +391,7 @@ int main(void)
         cmocka_unit_test(a_result_under_way_survives_a_hello),
         cmocka_unit_test(what_was_given_up_does_not_come_back),
         cmocka_unit_test(commands_come_with_the_next_answer),
+        cmocka_unit_test(agents_are_told_another_concurrency),
         cmocka_unit_test(silence_ends_leases_also_when_nobody_is_told),
         cmocka_unit_test(a_sleep_of_the_server_costs_no_lease),
         cmocka_unit_test(a_sleep_of_the_server_ends_no_recovery),

@@ -351,10 +351,21 @@ static void services(struct op *op)
     assert_int_equal(service_at(op, &service, STR("1.0.0"), &next, &err), 0);
     assert_true(str_is(next.version, "1.0.0"));
 
+    // Its agents take another concurrency while they run, if both say so.
+    const char *dynamic = "{\"runtime\":{\"concurrency\":2,\"dynamicConcurrency\":true}}";
+    const char *more = "{\"runtime\":{\"concurrency\":5,\"dynamicConcurrency\":true}}";
+    const char *fixed = "{\"runtime\":{\"concurrency\":6,\"dynamicConcurrency\":false}}";
+    assert_int_equal(service_update(op, &service, body(dynamic), false, &next, &err), 0);
+    assert_true(str_is(next.version, "1.0.2"));
+    assert_int_equal(service_update(op, &next, body(more), false, &service, &err), 0);
+    assert_true(str_is(service.version, "1.0.2"));
+    assert_int_equal(service_update(op, &service, body(fixed), false, &next, &err), 0);
+    assert_true(str_is(next.version, "1.0.3"));
+
     assert_int_equal(service_set_active(op, &service, false, false, &next, &err), 0);
     assert_false(next.active);
     assert_int_equal(service_restart(op, &next, &err), 0);
-    assert_int_equal(count_events(op, EVENT_SERVICE_CHANGED), 5);
+    assert_int_equal(count_events(op, EVENT_SERVICE_CHANGED), 8);
 }
 
 static void wrong_services(struct op *op)

@@ -59,7 +59,7 @@ struct str ending_describe(int status, bool out_of_memory, struct arena *arena)
                             "returned",
                             WEXITSTATUS(status));
     int number = WTERMSIG(status);
-    if (number == SIGKILL && out_of_memory)
+    if (out_of_memory)
         return STR("the function's process was killed (SIGKILL): out of memory");
     return arena_printf(arena, "the function's process was killed by signal %d (SIG%s, %s)", number,
                         sigabbrev_np(number) ? sigabbrev_np(number) : "?", strsignal(number));

@@ -122,7 +122,7 @@ void execution_start(struct relay *relay, struct run *run)
     self->cancelled = share_flag();
     if (self->cancelled && fork_child(self) == 0)
         return;
-    fail(self, "ProcessError",
+    fail(self, "ProcessEnded",
          arena_printf(run->arena, "no process could be started for the execution: %s",
                       strerror(errno)));
     self->reaped = self->pid <= 0;
@@ -207,7 +207,7 @@ static bool take_frame(struct execution *self)
     if (got == 0)
         return false;
     if (got < 0 || json_parse(text, JSON_DEPTH_LIMIT, &frame, &err)) {
-        fail(self, "ProcessError",
+        fail(self, "ProcessEnded",
              arena_printf(self->run->arena,
                           "the function wrote to the runner's own socket what is no frame: %s",
                           err.message));
@@ -286,12 +286,14 @@ static void end_process(struct execution *self)
     family_sweep(is_known, relay);
     if (!self->has_outcome) {
         int64_t kills = ending_memory_kills();
-        fail(self, "ProcessError",
-             ending_describe(status, kills > relay->memory_kills, self->run->arena));
+        bool too_large = kills > relay->memory_kills && WIFSIGNALED(status) &&
+                         WTERMSIG(status) == SIGKILL;
+        fail(self, too_large ? "OutOfMemory" : "ProcessEnded",
+             ending_describe(status, too_large, self->run->arena));
         relay->memory_kills = kills;
     }
     self->outcome.measured = true;
-    self->outcome.peak_bytes = (int64_t)usage.ru_maxrss * 1024;
+    self->outcome.peak_kib = usage.ru_maxrss;
     self->outcome.cpu_ms = (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
                            (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
 }
@@ -339,7 +341,7 @@ void execution_kill(struct execution *self)
 {
     if (self->ending)
         return;
-    fail(self, "ProcessError", STR("the function's process was ended from outside"));
+    fail(self, "ProcessEnded", STR("the function's process was ended from outside"));
     execution_advance(self);
 }
 

@@ -189,7 +189,7 @@ int64_t report_result(struct buf *out, const struct report_limits *limits, struc
     if (outcome->measured) {
         json_w_key(&w, "usage");
         json_w_object(&w);
-        json_w_pair_int(&w, "peakMemoryBytes", outcome->peak_bytes);
+        json_w_pair_int(&w, "peakMemoryKib", outcome->peak_kib);
         json_w_pair_int(&w, "cpuMs", outcome->cpu_ms);
         json_w_object_end(&w);
     }

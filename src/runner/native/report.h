@@ -32,7 +32,7 @@ struct outcome {
     struct str output;         // JSON, when it succeeded
     struct str message, type;  // else
     bool measured;             // the two below are known
-    int64_t peak_bytes, cpu_ms;
+    int64_t peak_kib, cpu_ms;
 };
 
 // Copies what it needs out of an invoke frame. NULL: it is not one.

@@ -21,6 +21,8 @@ struct pool {
     pthread_cond_t work;
     struct list waiting, running;
     bool stopping;
+    pthread_t *threads;
+    int64_t count, room;
 };
 
 // ── what a function says ─────────────────────────────────────────────────────────────────────
@@ -128,6 +130,29 @@ static void cancel(struct pool *pool, struct json frame)
     pthread_mutex_unlock(&pool->mutex);
 }
 
+// Starts threads up to so many; what is over stays, and just gets no work. The number that there
+// are then.
+static int64_t grow(struct pool *pool, int64_t wanted)
+{
+    if (wanted > pool->room) {
+        pool->room = wanted;
+        pool->threads = mem_resize(pool->threads, sizeof(*pool->threads) * (size_t)wanted);
+    }
+    while (pool->count < wanted &&
+           pthread_create(&pool->threads[pool->count], NULL, work, pool) == 0)
+        pool->count++;
+    return pool->count;
+}
+
+static void take_settings(struct pool *pool, struct json frame)
+{
+    struct json value = {0};
+    int64_t wanted = 0;
+    json_get(frame, "concurrency", &value);
+    if (json_int(value, &wanted) && !pool->stopping)
+        grow(pool, wanted);  // where that many cannot be had, executions wait for each other
+}
+
 static void listen_to_agent(struct pool *pool)
 {
     for (;;) {
@@ -139,6 +164,8 @@ static void listen_to_agent(struct pool *pool)
             channel_add_credit(pool->channel, frame);
         else if (str_is(type, "cancel"))
             cancel(pool, frame);
+        else if (str_is(type, "settings"))
+            take_settings(pool, frame);
         else if (str_is(type, "stop"))
             return;
     }
@@ -161,22 +188,20 @@ void threads_serve(struct channel *channel, const struct library *library)
                         .work = PTHREAD_COND_INITIALIZER};
     list_init(&pool.waiting);
     list_init(&pool.running);
-    pthread_t *threads = mem_alloc(sizeof(*threads) * (size_t)library->concurrency);
     pthread_t listener;
-    for (int64_t i = 0; i < library->concurrency; i++)
-        if (pthread_create(&threads[i], NULL, work, &pool) != 0)
-            channel_give_up("cannot start as many threads as the service's concurrency");
+    if (grow(&pool, library->concurrency) < library->concurrency)
+        channel_give_up("cannot start as many threads as the service's concurrency");
     _cleanup_buf_ struct buf ready = BUF_INIT(4096);
     report_ready(&ready);
     channel_send(channel, buf_str(&ready), 0);
     listen_to_agent(&pool);
-    if (pthread_create(&listener, NULL, listen_on, &pool) != 0)
-        channel_give_up("cannot start a thread");
     pthread_mutex_lock(&pool.mutex);
     pool.stopping = true;
     pthread_cond_broadcast(&pool.work);
     pthread_mutex_unlock(&pool.mutex);
-    for (int64_t i = 0; i < library->concurrency; i++)
-        pthread_join(threads[i], NULL);
-    mem_free(threads);
+    if (pthread_create(&listener, NULL, listen_on, &pool) != 0)
+        channel_give_up("cannot start a thread");
+    for (int64_t i = 0; i < pool.count; i++)
+        pthread_join(pool.threads[i], NULL);
+    mem_free(pool.threads);
 }

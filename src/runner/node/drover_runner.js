@@ -426,7 +426,7 @@ class Worker {
 
   die(why) {
     this.reject(new LoadError('init', new Error(why)));
-    if (!this.outcome) this.finish({ status: 'failed', error: asFailure('ProcessError', why) });
+    if (!this.outcome) this.finish({ status: 'failed', error: asFailure('ProcessEnded', why) });
   }
 
   killGroup() {
@@ -536,6 +536,7 @@ function runnerMain() {
     else if (frame.t === 'invoke') begin(frame);
     else if (frame.t === 'cancel' && running.has(frame.id)) running.get(frame.id).cancel();
     else if (frame.t === 'kill' && running.has(frame.id)) running.get(frame.id).kill();
+    else if (frame.t === 'settings' && service) service.load.concurrency = frame.concurrency;
     else if (frame.t === 'stop') {
       stopping = true;
       leaveWhenDone();
@@ -552,7 +553,7 @@ function childMain() {
     progress: (members) => say({ t: 'progress', ...members }),
     end: (outcome) => {
       const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
-      const usage = { peakMemoryBytes: maxRSS * 1024, cpuMs: Math.round((userCPUTime + systemCPUTime) / 1000) };
+      const usage = { peakMemoryKib: maxRSS, cpuMs: Math.round((userCPUTime + systemCPUTime) / 1000) };
       say({ t: 'outcome', ...outcome, usage });
     },
   };

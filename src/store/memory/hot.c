@@ -66,6 +66,7 @@ int store_memory_execution_finish(struct tx *base, const struct execution_result
     set_text(&execution.status_message, result->message);
     set_text(&execution.output, result->output);
     set_text(&execution.error, result->error);
+    execution.usage = result->usage;
     set_text(&execution.replica_id, result->replica_id);
     set_int(&execution.fence, result->fence);
     set_int(&execution.started_at, result->started_at);

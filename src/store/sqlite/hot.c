@@ -70,6 +70,7 @@ int store_sqlite_execution_finish(struct tx *base, const struct execution_result
     store_sqlite_bind_int(statement, 8, result->started_at);
     store_sqlite_bind_int(statement, 9, result->ended_at);
     store_sqlite_bind_int(statement, 10, result->attempts);
+    store_sqlite_bind_text(statement, 11, result->usage);
     return apply(tx, statement, "recording an execution's result", applied, err);
 }
 

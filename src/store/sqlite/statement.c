@@ -30,7 +30,7 @@ static const char *const fixed_sql[FIXED_COUNT] = {
         " AND coalesce(fence," LEAST ")<?2",
     [FIXED_EXECUTION_FINISH] =
         "UPDATE executions SET status=?2,status_message=coalesce(?3," NOT_OF_BEFORE "),"
-        "output=coalesce(?4,output),error=coalesce(?5,error),"
+        "output=coalesce(?4,output),error=coalesce(?5,error),usage=?11,"
         "percent=CASE WHEN ?2='success' THEN 100.0 ELSE percent END,"
         "replica_id=coalesce(?6,replica_id),fence=coalesce(?7,fence),"
         "started_at=coalesce(?8,started_at),ended_at=coalesce(?9,ended_at),"

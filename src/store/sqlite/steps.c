@@ -203,6 +203,11 @@ static const struct schema_step steps[] = {
      .down = "DROP TABLE integrations;",
      .lost = "integrations",
      .lost_count = "SELECT count(*) FROM integrations"},
+    {.summary = "what executions' processes used",
+     .up = "ALTER TABLE executions ADD COLUMN usage TEXT;",
+     .down = "ALTER TABLE executions DROP COLUMN usage;",
+     .lost = "executions' usage",
+     .lost_count = "SELECT count(*) FROM executions WHERE usage IS NOT NULL"},
 };
 
 const struct schema_steps store_sqlite_steps = {steps, sizeof(steps) / sizeof(*steps)};
