@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "model/take.h"
 #include "operation/dispatch.h"
+#include "operation/service_warnings.h"
 
 static void answer(struct call *call, const struct service *service)
 {

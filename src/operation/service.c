@@ -13,25 +13,6 @@
 #include "operation/service_check.h"
 #include "operation/service_event.h"
 
-#define TIMEOUT_WISE 2500000  // seconds: a broker's longest unacknowledged delivery
-
-size_t service_warnings(const struct service *service, struct arena *arena,
-                        struct str out[SERVICE_WARNINGS_MAX])
-{
-    struct json scaler;
-    size_t count = 0;
-    if (service->execution_timeout > TIMEOUT_WISE)
-        out[count++] = arena_printf(arena,
-                                    "executionTimeout is %lld seconds; above %d an execution may "
-                                    "be cut off by limits outside of this server",
-                                    (long long)service->execution_timeout, TIMEOUT_WISE);
-    if (json_path(json_of(service->runtime), STR("autoscaler.type"), &scaler) &&
-        str_is(json_str(scaler, arena), "cpu"))
-        out[count++] = STR("runtime.autoscaler.type is cpu; dtlpy cannot read such a service, not "
-                           "even in a list: it knows rabbitmq and rps only");
-    return count;
-}
-
 struct str service_agents_new(const struct service *service, struct arena *arena)
 {
     return arena_printf(arena, STR_FMT ".%lld", STR_ARG(service->version),

@@ -48,9 +48,4 @@ MUST_CHECK int service_deactivate(struct op *op, struct service *service, struct
 // A name for agents that are to be made anew, of its version and generation.
 struct str service_agents_new(const struct service *service, struct arena *arena);
 
-// What is allowed but unwise, as sentences. Returns how many were written.
-#define SERVICE_WARNINGS_MAX 4
-size_t service_warnings(const struct service *service, struct arena *arena,
-                        struct str out[SERVICE_WARNINGS_MAX]);
-
 #endif

@@ -137,6 +137,13 @@ int service_check(struct op *op, struct service *service, const struct service *
         check_versions(op, service, err) || service_env_check(op, service, before, err) ||
         runtime_parse(json_of(service->runtime), limits, &runtime, op->arena, err))
         return -1;
+    if (!same_runtime && (runtime.runner_image.len > 0 || runtime.proxy_image.len > 0))
+        return err_field(
+            err, runtime.runner_image.len > 0 ? "runtime.runnerImage" : "runtime.proxyImage",
+            "runtime.%s: container images need the Kubernetes driver; this server runs "
+            "its agents as processes (--driver %s): leave it out",
+            runtime.runner_image.len > 0 ? "runnerImage" : "proxyImage",
+            op->platform->settings->driver ? op->platform->settings->driver : "process");
     service->package_revision = package.version;
     service->runtime = runtime_normalise(json_of(service->runtime), &runtime, op->arena);
     return 0;

@@ -209,8 +209,11 @@ def test_a_pause_by_force_says_so(api, plain, query, body):
             assert api.bad(400, "POST", f"/services/{service['id']}/{verb}", {"force": wrong})["field"] == "force"
     assert api.post(f"/services/{service['id']}/resume", {"force": None})["active"]
     api.post(f"/services/{service['id']}/stop{query}", body)
-    ended = api.finished(running, 20)["latestStatus"]
-    assert ended["status"] == "failed" and "by force" in ended["message"], ended
+    cut = harness.wait_for("it is queued again", lambda: [
+        one for one in [api.execution(running)] if one["latestStatus"]["status"] == "rerun"], 20)[0]
+    assert "by force" in cut["latestStatus"]["message"] and cut["attempts"] == 0, cut
+    api.post(f"/services/{service['id']}/resume")
+    harness.wait_for("it runs again", lambda: api.status_of(running) == "in-progress")
 
 
 def test_a_paused_queue_is_counted_after_a_restart(own_server):
@@ -349,10 +352,10 @@ def test_long_timeout_is_allowed_with_a_warning(api, idle):
 
 def test_a_scaler_that_dtlpy_cannot_read_is_warned_of(dl, api, idle):
     plain = api.patch(f"/services/{idle['id']}", {"runtime": {**idle["runtime"], **scaler()}})
-    assert "warnings" not in plain and dl.services.get(service_id=idle["id"]).runtime.autoscaler
+    assert ["does not scale" in one for one in plain["warnings"]] == [True] and dl.services.get(service_id=idle["id"]).runtime.autoscaler
     cpu = {"autoscaler": {"type": "cpu", "minReplicas": 0, "maxReplicas": 3, "threshold": 50}}
     warned = api.patch(f"/services/{idle['id']}", {"runtime": {**idle["runtime"], **cpu}})
-    assert ["dtlpy" in one for one in warned["warnings"]] == [True]
+    assert ["dtlpy" in one for one in warned["warnings"]] == [False, True]
     with pytest.raises(NotImplementedError):
         dl.services.get(service_id=idle["id"])
     api.patch(f"/services/{idle['id']}", {"runtime": idle["runtime"]})

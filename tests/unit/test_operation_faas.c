@@ -13,6 +13,7 @@
 #include "operation/package.h"
 #include "operation/requirement.h"
 #include "operation/service.h"
+#include "operation/service_warnings.h"
 
 #define MODULES                                                                                    \
     "[{\"name\":\"m\",\"initInputs\":[{\"name\":\"greeting\",\"type\":\"String\"}],"               \
@@ -330,6 +331,40 @@ static void lower_limits(struct op *op)
 
 // ── services ─────────────────────────────────────────────────────────────────────────────────
 
+// What is allowed and unwise is said; what cannot be is refused.
+static void service_advice(struct op *op)
+{
+    struct package package = make_package(op);
+    struct service quiet = make_service(op, &package, ""), next;
+    struct err err = ERR_INIT;
+    struct str warnings[SERVICE_WARNINGS_MAX];
+    static const struct {
+        const char *change, *word;
+    } advised[] = {
+        {"{\"executionTimeout\":90000,\"runtime\":{\"preemptible\":true}}", "--preempt-after"},
+        {"{\"executionTimeout\":60,\"drainTime\":61}", "drainTime is 61"},
+        {"{\"runExecutionAsProcess\":true,\"runtime\":{\"podType\":\"regular-xs\","
+         "\"concurrency\":1000}}",
+         "1000 processes"},
+        {"{\"runtime\":{\"podType\":\"gpu-t4\"}}", "GPU (T4)"},
+        {"{\"versions\":{\"runner\":\"1.23.23.latest\"}}", "versions.runner"},
+        {"{\"useUserJwt\":true}", "useUserJwt"},
+    };
+    assert_int_equal(service_warnings(&quiet, op->arena, warnings), 0);
+    for (size_t i = 0; i < sizeof(advised) / sizeof(advised[0]); i++) {
+        struct service advised_one = quiet;
+        assert_int_equal(entity_decode(&service_entity, body(advised[i].change), DECODE_PATCH,
+                                       op_limits(op), &advised_one, op->arena, &err),
+                         0);
+        assert_int_equal(service_warnings(&advised_one, op->arena, warnings), 1);
+        if (!strstr(arena_cstr(op->arena, warnings[0]), advised[i].word))
+            fail_msg("case %zu: " STR_FMT, i, STR_ARG(warnings[0]));
+    }
+    const char *image = "{\"runtime\":{\"runnerImage\":\"registry/img:1\"}}";
+    assert_int_equal(service_update(op, &quiet, body(image), false, &next, &err), -1);
+    assert_string_equal(err.field, "runtime.runnerImage");
+}
+
 static void services(struct op *op)
 {
     struct package package = make_package(op);
@@ -601,6 +636,7 @@ WORLD_TEST(requirements)
 WORLD_TEST(joined_requirements_come_back)
 WORLD_TEST(lower_limits)
 WORLD_TEST(services)
+WORLD_TEST(service_advice)
 WORLD_TEST(wrong_services)
 WORLD_TEST(executions)
 WORLD_TEST(attempts_rerun)
@@ -613,19 +649,13 @@ WORLD_TEST(rerun_by_query)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_packages),
-        cmocka_unit_test(test_credentials),
-        cmocka_unit_test(test_requirements),
-        cmocka_unit_test(test_joined_requirements_come_back),
-        cmocka_unit_test(test_services),
-        cmocka_unit_test(test_wrong_services),
-        cmocka_unit_test(test_executions),
-        cmocka_unit_test(test_attempts_rerun),
-        cmocka_unit_test(test_attempts_failed),
-        cmocka_unit_test(test_reports),
-        cmocka_unit_test(test_held),
-        cmocka_unit_test(test_deletion),
-        cmocka_unit_test(test_rerun_by_query),
+        cmocka_unit_test(test_packages),       cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_requirements),   cmocka_unit_test(test_joined_requirements_come_back),
+        cmocka_unit_test(test_services),       cmocka_unit_test(test_service_advice),
+        cmocka_unit_test(test_wrong_services), cmocka_unit_test(test_executions),
+        cmocka_unit_test(test_attempts_rerun), cmocka_unit_test(test_attempts_failed),
+        cmocka_unit_test(test_reports),        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_deletion),       cmocka_unit_test(test_rerun_by_query),
         cmocka_unit_test(test_lower_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
