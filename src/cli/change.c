@@ -172,8 +172,7 @@ static const struct verb_example restart_examples[] = {
     {"drover restart hello", "new agents, one after the other"},
 };
 static const struct verb_example preempt_examples[] = {
-    {"drover preempt $(drover describe hello -o json | jq -r '.replicas[0].replicaId')",
-     "see whether a service bears it"},
+    {"drover preempt 65f0a1b2c3d4e5f60718293a", "see whether its service bears it"},
 };
 static const struct verb_example delete_examples[] = {
     {"drover delete hello --yes", "without asking"},

@@ -196,6 +196,7 @@ static int no_answer(struct cli *cli, const struct link_request *request,
     }
     if (request->socket.at)
         base = request->socket;
+    cli->not_ready = transfer->silent;
     if (transfer->silent)
         return err_set(err, ERR_UNAVAILABLE,
                        "The server at " STR_FMT " took the request but said nothing for %lld s; it "

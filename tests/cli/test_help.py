@@ -109,7 +109,12 @@ def prepared(stage, server, verb, command):
     def quietly(*words, **more):
         return stage(*words, **more)
 
-    if "65f0a1b2c3d4e5f60718293a" in command:
+    if verb == "preempt":
+        ready = harness.wait_for("a replica is ready", lambda: [
+            one["replicaId"] for one in stage.good("rollout", "status", "hello", "-o", "json").json["replicas"]
+            if one["state"] == "ready"])
+        command = command.replace("65f0a1b2c3d4e5f60718293a", ready[0])
+    elif "65f0a1b2c3d4e5f60718293a" in command:
         if verb.startswith("notifications"):
             identity = told(harness.Api(server, stage.environment["DROVER_API_KEY"]), "hello")
         elif verb.startswith("keys"):
