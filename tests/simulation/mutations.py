@@ -37,7 +37,7 @@ LEASES = {
     "unrecorded-result-forgotten": ("if (ours && !lease->agent)", "if (false)"),
     "given-up-comes-back": ("if (map_get(d->ending, held[i].id))", "if (false)"),
     "rerun-ended-by-the-past": ("state != 0 || !execution.to_terminate", "state != 0"),
-    "dead-agent-keeps-leases": ("lease_end(d, lease, reason, counted);", "(void)reason;"),
+    "dead-agent-keeps-leases": ("lease_end(d, lease, reason, counted);", "(void)reason, (void)counted;"),
     "hello-keeps-the-message": ("held[i].to_terminate |= recover_confirm(d, held[i].id);", ""),
     "termination-ignored": ("rerun && !execution.to_terminate && attempts", "rerun && attempts"),
     "fences-start-again": ("platform->fences->epoch << 32 | ++platform->fences->last", "++platform->fences->last"),
