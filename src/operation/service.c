@@ -279,12 +279,13 @@ int service_rollback(struct op *op, const struct service *before, struct str ver
     // Since a restart its agents are no longer what they were.
     bool same_agents = out->agents.len > 0 && out->generation == before->generation;
     out->generation = before->generation;
+    if (service_check(op, out, before, err))
+        return -1;
     if (entity_diff(&service_entity, before, out, SERVICE_UNCOUNTED, &w) == 0)
         return err_set(err, ERR_CONFLICT,
                        "Revision " STR_FMT " of service " STR_FMT " is what it has already",
                        STR_ARG(version), STR_ARG(before->name));
-    if (service_check(op, out, before, err) ||
-        version_next(before->version, op->arena, &out->version, err))
+    if (version_next(before->version, op->arena, &out->version, err))
         return -1;
     if (!same_agents)
         out->agents = service_agents_new(out, op->arena);

@@ -104,7 +104,7 @@ def test_follow_ends_when_the_agent_is_killed(own_server):
     lines, page = follow(api, execution)
     assert api.status_of(execution) == "failed"
     assert page["ended"] and lines[0] == "slow begins" and lines[-1] == DONE
-    assert "its agent ended" in lines[-2]
+    assert "its agent was ended by signal 9" in lines[-2]
 
 
 def agents(server):
