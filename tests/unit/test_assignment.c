@@ -168,6 +168,17 @@ static void it_says_what_is_missing(struct op *op)
     refused(op, ERR_NOT_FOUND, "the code of package code");
 }
 
+// Without its secrets it starts nothing, and its agent is told why.
+static void a_secret_that_is_gone(struct op *op)
+{
+    put_service(op, ",\"secrets\":[\"lost\"]");
+    struct assignment a = read_it(op);
+    assert_non_null(strstr(arena_cstr(op->arena, a.refusal), "no integration lost"));
+    assert_int_equal(a.env_count, 0);
+    put_service(op, "");
+    assert_int_equal(read_it(op).refusal.len, 0);
+}
+
 static void code_is_an_archive_or_git(struct op *op)
 {
     struct str blob;
@@ -187,8 +198,8 @@ static void trouble_is_passed_on(struct op *op)
     struct assignment a;
     struct str blob;
     int64_t size;
-    put_service(op, ",\"packageRevision\":\"1.0.0\"");
-    for (int n = 1; n <= 5; n++) {
+    put_service(op, ",\"packageRevision\":\"1.0.0\",\"secrets\":[\"lost\"]");
+    for (int n = 1; n <= 6; n++) {
         struct err err = ERR_INIT;
         failing.countdown = n;
         assert_int_equal(assignment_read(op, STR("s1"), &a, &err), -1);
@@ -211,6 +222,7 @@ static void trouble_is_passed_on(struct op *op)
 TEST(it_holds_code_and_environment)
 TEST(the_revision_decides)
 TEST(it_says_what_is_missing)
+TEST(a_secret_that_is_gone)
 TEST(code_is_an_archive_or_git)
 TEST(trouble_is_passed_on)
 
@@ -220,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_it_holds_code_and_environment),
         cmocka_unit_test(test_the_revision_decides),
         cmocka_unit_test(test_it_says_what_is_missing),
+        cmocka_unit_test(test_a_secret_that_is_gone),
         cmocka_unit_test(test_code_is_an_archive_or_git),
         cmocka_unit_test(test_trouble_is_passed_on),
     };
