@@ -360,6 +360,7 @@ def test_nowhere_to_be_found(own_server, tmp_path):
     assert os.stat(server.data / "master-key").st_mode & 0o777 == 0o600
 
 
+@pytest.mark.skipif(harness.SANITIZED, reason="LeakSanitizer has to attach: these servers run with --core-dumps")
 def test_no_core_files(own_server):
     server, api = own_server()
     limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
@@ -376,6 +377,7 @@ def test_no_core_files(own_server):
     assert runners
 
 
+@pytest.mark.skipif(harness.SANITIZED, reason="LeakSanitizer has to attach: these servers run with --core-dumps")
 def test_crash_leaves_nothing_of_the_key(own_server):
     """Not dumpable: a signal that would write a core writes none, even with the limit lifted."""
     server, _ = own_server()
