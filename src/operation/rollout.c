@@ -179,7 +179,7 @@ int rollout_back(struct op *op, const struct rollout_failure *failure, struct er
     struct str message = message_of(op, failure, &service, changes.lines);
     struct str halted = arena_printf(op->arena,
                                      "the agents of revision " STR_FMT " cannot start (" STR_FMT
-                                     "): they " STR_FMT
+                                     "): one " STR_FMT
                                      ", %lld times in a row; the old ones serve on",
                                      STR_ARG(service.version), STR_ARG(failure->type),
                                      STR_ARG(failure->how), (long long)failure->failures);
@@ -213,7 +213,7 @@ int rollout_stop(struct op *op, const struct rollout_failure *failure, struct er
         STR_ARG(service.name), STR_ARG(failure->type));
     struct str sentence = arena_printf(
         op->arena,
-        "deactivated: its agents cannot start (" STR_FMT "), they " STR_FMT
+        "deactivated: its agents cannot start (" STR_FMT "), one " STR_FMT
         ", %lld times in a row; queued executions wait until it is "
         "resumed",
         STR_ARG(failure->type), STR_ARG(failure->how), (long long)failure->failures);

@@ -24,7 +24,9 @@ BACK_WITHIN = 5.0  # seconds from a kill of the server to the next execution tha
 
 @pytest.fixture
 def server(tmp_path):
-    options = {"lease": f"{LEASE:.0f}s", "backoff-first": "10ms", "backoff-max": "100ms", "backoff-reset": "10s"}
+    # Agents that are killed before they are ready look like ones that cannot start.
+    options = {"lease": f"{LEASE:.0f}s", "backoff-first": "10ms", "backoff-max": "100ms", "backoff-reset": "10s",
+               "crash-failures": "1000", "rollout-failures": "1000"}
     server = harness.Server(tmp_path / "server", **options).start()
     yield server
     problems = server.close() + server.complaints()
