@@ -7,19 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/mem.h"
 #include "driver/process/process.h"
 
-#define ROOT      "/sys/fs/cgroup"
-#define PIDS_MAX  8192  // threads and processes of one replica
-#define SMALL_MAX 8192
-
-static struct str read_small(const char *path, char *out, size_t size)
-{
-    _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : read(fd, out, size);
-    return got < 0 ? STR_NONE : (struct str){out, (size_t)got};
-}
+#define ROOT     "/sys/fs/cgroup"
+#define PIDS_MAX 8192  // threads and processes of one replica
 
 static char *join(const char *folder, const char *first, const char *second)
 {
@@ -76,10 +69,10 @@ static char *own_folder(struct str groups, const char *controller)
 static bool hands_down(const char *folder)
 {
     static const char *const wanted[] = {"memory", "cpu", "pids"};
-    char text[SMALL_MAX];
+    char text[CGROUP_FILE_MAX];
     (void)put(folder, "cgroup.subtree_control", "+memory +cpu +pids");
     _cleanup_free_ char *path = join(folder, "/", "cgroup.subtree_control");
-    struct str have = read_small(path, text, sizeof(text));
+    struct str have = cgroup_read(path, text, sizeof(text));
     size_t at;
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
         if (!have.at || !str_find(have, str_of(wanted[i]), &at))
@@ -91,8 +84,8 @@ void driver_process_find_cgroups(struct driver_process *self)
 {
     struct process_cgroups *cgroups = &self->cgroups;
     const char *configured = self->config.cgroup;
-    char text[SMALL_MAX];
-    struct str groups = read_small("/proc/self/cgroup", text, sizeof(text));
+    char text[CGROUP_FILE_MAX];
+    struct str groups = cgroup_read("/proc/self/cgroup", text, sizeof(text));
     if (configured && *configured == '\0')
         return;
     cgroups->v2 = configured || access(ROOT "/cgroup.controllers", R_OK) == 0;
@@ -178,17 +171,8 @@ char *driver_process_limit(const struct driver_process *self, const char *id,
 
 bool driver_process_oom(const struct driver_process *self, const char *id)
 {
-    char text[SMALL_MAX];
     _cleanup_free_ char *memory = replica_cgroup(self->cgroups.memory, id);
-    if (!memory)
-        return false;
-    _cleanup_free_ char *path = join(memory, "/",
-                                     self->cgroups.v2 ? "memory.events" : "memory.oom_control");
-    struct str events = read_small(path, text, sizeof(text)), line;
-    while (events.at && (line = str_cut(&events, '\n')).at)
-        if (str_starts(line, STR("oom_kill ")))
-            return !str_is(line, "oom_kill 0");
-    return false;
+    return memory && cgroup_memory_kills(str_of(memory)) > 0;
 }
 
 void driver_process_unlimit(const struct driver_process *self, const char *id)
