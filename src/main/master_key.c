@@ -5,10 +5,10 @@
 
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "main/plain.h"
 #include "net/loop.h"
 #include "operation/integration.h"
 #include "operation/sealed.h"
@@ -142,35 +142,23 @@ static int run(struct work *work, const struct wish *wish, struct arena *arena, 
                : 0;
 }
 
-static int show_help(void)
-{
-    _cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
-    option_help(&master_key_table, &text);
-    return fwrite(text.at, 1, text.len, stdout) == text.len ? 0 : 1;
-}
-
 int master_key_main(int argc, char **argv)
 {
     struct wish wish = {0};
     struct err err = ERR_INIT;
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            return show_help();
+    if (plain_help(&master_key_table, argc, argv))
+        return 0;
     _cleanup_arena_ struct arena *arena = arena_new();
     struct work work = {.loop = loop_new()};
     work.platform = (struct platform){.loop = work.loop,
                                       .clock = clock_system(),
                                       .log = log_new(STDERR_FILENO, LOG_WARN, LOG_TEXT)};
-    int failed = option_load(&master_key_table, &argc, argv, NULL, &wish, arena, &err) ||
-                 (argc > 1 && err_set(&err, ERR_BAD_INPUT, "'%s' is not an option", argv[1])) ||
+    int failed = plain_load(&master_key_table, argc, argv, &wish, arena, &err) ||
                  run(&work, &wish, arena, &err);
     if (work.platform.store)
         store_close(work.platform.store);
     master_keys_free(work.keys);
     loop_free(work.loop);
     log_free(work.platform.log);
-    if (failed)
-        fprintf(stderr, "drover master-key: %s\n%s", err.message,
-                err.kind == ERR_BAD_INPUT ? "See `drover master-key --help`.\n" : "");
-    return failed ? err.kind == ERR_BAD_INPUT ? 2 : 1 : 0;
+    return failed ? plain_failed("master-key", &err) : 0;
 }

@@ -3,9 +3,8 @@
 
 #include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "base/option.h"
+#include "main/plain.h"
 #include "store/schema.h"
 
 struct wish {
@@ -48,14 +47,6 @@ const struct option_table schema_table = {
                 "drover schema --data /srv/drover --to 1   back to the first one",
 };
 
-static int complain(const struct err *err)
-{
-    bool misused = err->kind == ERR_BAD_INPUT;
-    fprintf(stderr, "drover schema: %s\n%s", err->message,
-            misused ? "See `drover schema --help`.\n" : "");
-    return misused ? 2 : 1;
-}
-
 static void show(const char *data, int version)
 {
     int known = store_schema_count();
@@ -91,21 +82,10 @@ int schema_main(int argc, char **argv)
 {
     struct wish wish = {0};
     struct err err = ERR_INIT;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0)
-            continue;
-        struct buf buf = BUF_INIT(1 << 20);
-        option_help(&schema_table, &buf);
-        fwrite(buf.at, 1, buf.len, stdout);
-        buf_deinit(&buf);
+    if (plain_help(&schema_table, argc, argv))
         return 0;
-    }
-    struct arena *arena = arena_new();
-    int failed = option_load(&schema_table, &argc, argv, NULL, &wish, arena, &err);
-    if (!failed && argc > 1)
-        failed = err_set(&err, ERR_BAD_INPUT, "'%s' is not an option", argv[1]);
-    if (!failed)
-        failed = work(&wish, &err);
-    arena_free(arena);
-    return failed ? complain(&err) : 0;
+    _cleanup_arena_ struct arena *arena = arena_new();
+    if (plain_load(&schema_table, argc, argv, &wish, arena, &err) || work(&wish, &err))
+        return plain_failed("schema", &err);
+    return 0;
 }
