@@ -166,7 +166,8 @@ void control_on_replica(void *arg, struct str replica_id, struct str service_id,
                         struct str phase, struct json failure)
 {
     struct control *control = arg;
-    replica_spoke(control, replica_id, service_id, state, phase, failure);
+    if (!replica_spoke(control, replica_id, service_id, state, phase, failure))
+        return;
     if (control->driver && !control->stopped)
         driver_ready(control->driver, replica_id, str_is(str_of(state), "ready"));
     watch_look(control->watches, service_id);

@@ -44,7 +44,8 @@ struct control {
 // replicas.c
 struct replica_view;
 void replica_observed(struct control *control, const struct replica_status *status);
-void replica_spoke(struct control *control, struct str replica_id, struct str service_id,
+// False: it said what was known.
+bool replica_spoke(struct control *control, struct str replica_id, struct str service_id,
                    const char *state, struct str phase, struct json failure);
 // Its leases ran out: whatever ends it now, that is why. Forgotten when it starts again.
 void replica_silent(struct control *control, struct str replica_id);

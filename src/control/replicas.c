@@ -382,7 +382,7 @@ static struct str failure_text(struct json failure, struct arena *arena)
     return s.len > 0 ? s : m;
 }
 
-void replica_spoke(struct control *control, struct str replica_id, struct str service_id,
+bool replica_spoke(struct control *control, struct str replica_id, struct str service_id,
                    const char *state, struct str phase, struct json failure)
 {
     struct replica_view *view = view_of(control, replica_id, service_id);
@@ -392,7 +392,7 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
     view->spoke = true;
     expect_greeting(view);
     if (!news)
-        return;
+        return false;
     struct row_write *write = write_new(control);
     if (ready && !text_is(view->state, STR("ready"))) {
         int64_t now = clock_wall(control->platform->clock);
@@ -417,4 +417,5 @@ void replica_spoke(struct control *control, struct str replica_id, struct str se
         text_set(&view->message, STR_NONE);
     }
     view_write(write, view, false);
+    return true;
 }
