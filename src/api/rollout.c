@@ -2,14 +2,14 @@
 // How far the agents of a service have come to its newest revision, what its revisions changed, and
 // the way back to an old one.
 #include "operation/rollout.h"
-#include "operation/preemption.h"
-#include "operation/service.h"
 
 #include "api/api_internal.h"
 #include "api/route_table.h"
 #include "base/clock.h"
 #include "model/runtime.h"
 #include "model/take.h"
+#include "operation/preemption.h"
+#include "operation/service.h"
 
 #define REVISIONS_MOST 200
 

@@ -124,6 +124,20 @@ static int check_versions(struct op *op, const struct service *service, struct e
     return 0;
 }
 
+static int check_images(struct op *op, const struct runtime *runtime, struct err *err)
+{
+    const char *driver = op->platform->settings->driver;
+    const char *path = runtime->runner_image.len > 0  ? "runtime.runnerImage"
+                       : runtime->proxy_image.len > 0 ? "runtime.proxyImage"
+                                                      : NULL;
+    if (!path)
+        return 0;
+    return err_field(err, path,
+                     "%s: container images need the Kubernetes driver; this server runs its agents "
+                     "as processes (--driver %s): leave it out",
+                     path, driver ? driver : "process");
+}
+
 int service_check(struct op *op, struct service *service, const struct service *before,
                   struct err *err)
 {
@@ -135,15 +149,9 @@ int service_check(struct op *op, struct service *service, const struct service *
     if (name_check(service->name, "name", err) || read_package(op, service, &package, err) ||
         find_module(op, service, &package, &module, err) || check_init(op, service, module, err) ||
         check_versions(op, service, err) || service_env_check(op, service, before, err) ||
-        runtime_parse(json_of(service->runtime), limits, &runtime, op->arena, err))
+        runtime_parse(json_of(service->runtime), limits, &runtime, op->arena, err) ||
+        (!same_runtime && check_images(op, &runtime, err)))
         return -1;
-    if (!same_runtime && (runtime.runner_image.len > 0 || runtime.proxy_image.len > 0))
-        return err_field(
-            err, runtime.runner_image.len > 0 ? "runtime.runnerImage" : "runtime.proxyImage",
-            "runtime.%s: container images need the Kubernetes driver; this server runs "
-            "its agents as processes (--driver %s): leave it out",
-            runtime.runner_image.len > 0 ? "runnerImage" : "proxyImage",
-            op->platform->settings->driver ? op->platform->settings->driver : "process");
     service->package_revision = package.version;
     service->runtime = runtime_normalise(json_of(service->runtime), &runtime, op->arena);
     return 0;
