@@ -268,6 +268,10 @@ class Api:
     def status_of(self, identity):
         return self.execution(identity)["latestStatus"]["status"]
 
+    def replicas(self, service):
+        """The ids of its replicas, of old revisions too."""
+        return {one["replicaId"] for one in self.get(f"/services/{service}/rollout")["replicas"]}
+
     def ready(self, service, count=1, seconds=400):
         """Waits until so many agents of the service are ready."""
         def agents():
@@ -305,6 +309,20 @@ def upload(api, dataset, path, content, mode="skip", **fields):
     parts += [(name, (None, value)) for name, value in fields.items()]
     parts += [("file", (path.rpartition("/")[2], content, "application/octet-stream"))]
     return api.call("POST", f"/datasets/{dataset}/items?mode={mode}", files=parts)
+
+
+# Notes each start in the folder, and returns when there is a file "go" in it.
+WAITING_CODE = """
+    import os, time
+    class ServiceRunner:
+        def run(self, folder):
+            with open(os.path.join(folder, "starts"), "a") as file:
+                file.write("x")
+            while not os.path.exists(os.path.join(folder, "go")):
+                time.sleep(0.05)
+            return "done"
+"""
+WAITING_FUNCTIONS = {"run": {"folder": "String"}}
 
 
 def push_plain(api, project, name, text, functions, files=None, init=None, entry="main.py"):

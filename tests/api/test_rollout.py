@@ -36,10 +36,6 @@ def test_a_change_comes_through(api, plain):
     rollout(api, service, "complete")
 
 
-def replicas(api, service):
-    return {one["replicaId"] for one in api.get(f"/services/{service}/rollout")["replicas"]}
-
-
 def events(api, service, reason):
     return api.get(f"/services/{service}/events", params={"reason": reason})["items"]
 
@@ -53,7 +49,7 @@ def test_a_change_that_fails_goes_back_by_itself(api, plain):
     """The old agents serve on all the time, and stay."""
     service = plain(CODE, FUNCTIONS, init={"word": "String"}, initParams={"word": "first"})["id"]
     rollout(api, service, "complete")
-    before = replicas(api, service)
+    before = api.replicas(service)
     harness.wait_for("the first revision is good", lambda: events(api, service, "RolloutComplete"))
     api.patch(f"/services/{service}", {"initParams": {"word": "bad"}})
     failing = rollout(api, service, "failing")
@@ -66,7 +62,7 @@ def test_a_change_that_fails_goes_back_by_itself(api, plain):
     assert (inputs["type"], inputs["failures"], inputs["goodRevision"]) == ("init", 3, "1.0.0")
     assert inputs["changes"] == {"initParams": {"before": {"word": "first"}, "after": {"word": "bad"}}}
     done = rollout(api, service, "complete")
-    assert done["revision"] == "1.0.2" and replicas(api, service) == before
+    assert done["revision"] == "1.0.2" and api.replicas(service) == before
     assert api.get(f"/services/{service}")["initParams"] == {"word": "first"}
     assert api.run(service)["output"] == "first"
     assert len(events(api, service, "RolledBack")) == 1
@@ -110,7 +106,7 @@ def test_what_cannot_start_is_deactivated(own_server, unique):
     row = api.get(f"/services/{service}")
     assert row["active"] is False and row["crashloop"]["action"] == "deactivate"
     assert api.execution(identity)["latestStatus"]["status"] == "created"
-    harness.wait_for("no agents", lambda: not replicas(api, service))
+    harness.wait_for("no agents", lambda: not api.replicas(service))
     api.post(f"/services/{service}/resume")
     assert not api.get(f"/services/{service}").get("crashloop")
     harness.wait_for("it is deactivated again", lambda: len(stopped()) == 2)
@@ -149,33 +145,21 @@ def test_one_replica_that_serves_keeps_the_service(own_server, unique):
     api.ready(service, 2)
 
 
-FORCED = """
-    import os, time
-    class ServiceRunner:
-        def run(self, folder):
-            with open(os.path.join(folder, "starts"), "a") as file:
-                file.write("x")
-            while not os.path.exists(os.path.join(folder, "go")):
-                time.sleep(0.05)
-            return "done"
-"""
-
-
 def test_force_cuts_off_and_counts_nothing(api, plain, tmp_path):
-    service = plain(FORCED, {"run": {"folder": "String"}}, onReset="failed")["id"]
+    service = plain(harness.WAITING_CODE, harness.WAITING_FUNCTIONS, onReset="failed")["id"]
     identity = api.execute(service, value={"folder": str(tmp_path)})["id"]
     harness.wait_for("it runs", lambda: (tmp_path / "starts").exists())
-    before = replicas(api, service)
+    before = api.replicas(service)
     assert api.patch(f"/services/{service}?force=true", {"executionTimeout": 600})["version"] == "1.0.1"
     harness.wait_for("it runs again", lambda: (tmp_path / "starts").read_text() == "xx")
-    harness.wait_for("the old one is gone", lambda: not before & replicas(api, service))
+    harness.wait_for("the old one is gone", lambda: not before & api.replicas(service))
     (tmp_path / "go").touch()
     done = api.finished(identity)
     assert done["output"] == "done" and done["attempts"] == 1
 
 
 def test_a_drain_lets_finish(api, plain, tmp_path):
-    service = plain(FORCED, {"run": {"folder": "String"}}, onReset="failed")["id"]
+    service = plain(harness.WAITING_CODE, harness.WAITING_FUNCTIONS, onReset="failed")["id"]
     identity = api.execute(service, value={"folder": str(tmp_path)})["id"]
     harness.wait_for("it runs", lambda: (tmp_path / "starts").exists())
     api.patch(f"/services/{service}", {"executionTimeout": 600})

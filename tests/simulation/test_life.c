@@ -77,7 +77,7 @@ struct life {
     size_t created;
     int64_t wanted;  // replicas, as people last said
     bool disturbed;  // in this step people or crashes took ready replicas away
-    int64_t updates, rollbacks, stops, lost;
+    int64_t updates, rollbacks, stops;
 };
 
 static struct {
@@ -680,9 +680,8 @@ static int world_begin(struct op *op, void *arg, struct err *err)
 
 static void on_recovered(void *arg, struct err *err)
 {
-    struct life *life = arg;
+    (void)arg;
     assert_int_equal(err->kind, ERR_NONE);
-    life->lost = 0;
 }
 
 static void life_settings(struct life *life)
